@@ -1,0 +1,19 @@
+#include "textflag.h"
+
+// func cloneRun(args *cloneArgs, size uintptr, c *child) (pid uintptr)
+// The kernel keeps R19 over the system call, so it carries c to the child.
+TEXT ·cloneRun(SB), NOSPLIT|NOFRAME, $0-32
+	MOVD	args+0(FP), R0
+	MOVD	size+8(FP), R1
+	MOVD	c+16(FP), R19
+	MOVD	$435, R8 // clone3
+	SVC
+	CBZ	R0, child
+	MOVD	R0, pid+24(FP)
+	RET
+child:
+	// On the top of the new stack: room for a link register and one argument, then never back.
+	SUB	$32, RSP
+	MOVD	R19, 8(RSP)
+	CALL	·runChild(SB)
+	BRK	$1

@@ -1,0 +1,15 @@
+package seccomp
+
+import _ "embed"
+
+// native is the architecture of this executable and its kernel.
+const native = AMD64
+
+// The default filter, compiled by go generate: for a container with
+// CAP_SYS_CHROOT, and without.
+var (
+	//go:embed default_amd64.bpf
+	precompiled string
+	//go:embed default_nochroot_amd64.bpf
+	precompiledNoChroot string
+)
