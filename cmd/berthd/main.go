@@ -1,0 +1,14 @@
+// Command berthd is the part of berth that speaks protocols.
+package main
+
+import (
+	"context"
+	"os"
+
+	"berth/internal/cli/daemon"
+	"berth/internal/cli/streams"
+)
+
+func main() {
+	os.Exit(daemon.Main(context.Background(), os.Args[1:], streams.Std()))
+}

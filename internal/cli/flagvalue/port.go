@@ -1,0 +1,137 @@
+package flagvalue
+
+import (
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"berth/internal/container"
+)
+
+// PortSpec is one published port.
+type PortSpec struct {
+	Port    string // in the container: "80/tcp"
+	Binding container.PortBinding
+}
+
+// ParsePorts parses a --publish: "[[ip:]host:]container[/proto]", where host and
+// container may be ranges of one length. It returns one PortSpec for each port.
+// An empty host port asks for a free one.
+func ParsePorts(s string) ([]PortSpec, error) {
+	ip, host, inner, err := splitPorts(s)
+	if err != nil {
+		return nil, err
+	}
+	inner, proto, err := cutProto(inner)
+	if err != nil {
+		return nil, err
+	}
+	first, last, err := portRange(inner)
+	if inner == "" {
+		return nil, fmt.Errorf("no port specified: %s<empty>", s)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("invalid containerPort: %s", inner)
+	}
+	hostFirst, hostLast := 0, 0
+	if host != "" {
+		if hostFirst, hostLast, err = portRange(host); err != nil {
+			return nil, fmt.Errorf("invalid hostPort: %s", host)
+		}
+		// A range for one port means: the first free one of the range.
+		if hostLast-hostFirst != last-first && last != first {
+			return nil, fmt.Errorf("invalid ranges specified for container and host Ports: %s and %s", inner, host)
+		}
+	}
+	specs := make([]PortSpec, 0, last-first+1)
+	for i := range last - first + 1 {
+		b := container.PortBinding{HostIP: ip}
+		switch {
+		case host == "":
+		case last == first:
+			b.HostPort = host
+		default:
+			b.HostPort = strconv.Itoa(hostFirst + i)
+		}
+		specs = append(specs, PortSpec{strconv.Itoa(first+i) + "/" + proto, b})
+	}
+	return specs, nil
+}
+
+// ParseExpose parses an --expose: "port[-port][/proto]".
+func ParseExpose(s string) ([]string, error) {
+	ports, proto, err := cutProto(s)
+	if err != nil {
+		return nil, err
+	}
+	first, last, err := portRange(ports)
+	if err != nil {
+		return nil, fmt.Errorf("invalid range format for --expose: %s, error: %w", s, err)
+	}
+	list := make([]string, 0, last-first+1)
+	for p := first; p <= last; p++ {
+		list = append(list, strconv.Itoa(p)+"/"+proto)
+	}
+	return list, nil
+}
+
+// splitPorts splits at the colons that are not part of an IPv6 address.
+func splitPorts(s string) (ip, host, inner string, err error) {
+	rest := s
+	if strings.HasPrefix(s, "[") {
+		end := strings.Index(s, "]:")
+		if end < 0 {
+			return "", "", "", fmt.Errorf("invalid IP address: %s", s)
+		}
+		ip, rest = s[1:end], s[end+2:]
+		host, inner, _ = strings.Cut(rest, ":")
+	} else {
+		parts := strings.Split(s, ":")
+		switch n := len(parts); n {
+		case 1:
+			return "", "", s, nil
+		case 2:
+			return "", parts[0], parts[1], nil
+		default:
+			ip, host, inner = strings.Join(parts[:n-2], ":"), parts[n-2], parts[n-1]
+		}
+	}
+	if ip != "" {
+		if _, err := netip.ParseAddr(ip); err != nil {
+			return "", "", "", fmt.Errorf("invalid IP address: %s", ip)
+		}
+	}
+	return ip, host, inner, nil
+}
+
+func cutProto(s string) (ports, proto string, err error) {
+	ports, proto, ok := strings.Cut(s, "/")
+	if !ok || proto == "" {
+		return ports, "tcp", nil
+	}
+	proto = strings.ToLower(proto)
+	if proto != "tcp" && proto != "udp" && proto != "sctp" {
+		return "", "", fmt.Errorf("invalid proto: %s", proto)
+	}
+	return ports, proto, nil
+}
+
+func portRange(s string) (first, last int, err error) {
+	a, b, isRange := strings.Cut(s, "-")
+	if !isRange {
+		b = a
+	}
+	from, err := strconv.ParseUint(a, 10, 16)
+	if err != nil {
+		return 0, 0, err
+	}
+	to, err := strconv.ParseUint(b, 10, 16)
+	if err != nil {
+		return 0, 0, err
+	}
+	if to < from {
+		return 0, 0, fmt.Errorf("invalid range specified for port: %s", s)
+	}
+	return int(from), int(to), nil
+}
