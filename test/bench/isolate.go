@@ -1,0 +1,149 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// stage says how far the isolation has come: the bench executes itself twice.
+const stage = "BERTH_BENCH_STAGE"
+
+// isolated runs f in namespaces of its own:
+//
+//	the bench       makes the directory, cleans up whatever happened inside
+//	 └─ init        process 1 of a pid namespace: reaps orphans; when it ends
+//	                the kernel kills all others
+//	     └─ worker  f
+func isolated(o options, f func(o options, dir string) (int, error)) int {
+	code, err := 0, error(nil)
+	switch os.Getenv(stage) {
+	case "":
+		code, err = outside()
+	case "init":
+		code, err = reap()
+	default:
+		code, err = f(o, os.Getenv(stage))
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		return 1
+	}
+	return code
+}
+
+// outside starts the init and removes all that it leaves on disk and in the
+// cgroup tree.
+func outside() (code int, err error) {
+	if os.Getuid() != 0 {
+		return 1, errors.New("the bench needs root")
+	}
+	// A real disk: on a tmpfs syncs would be free.
+	dir, err := os.MkdirTemp("/var/tmp", "berth-bench-")
+	if err != nil {
+		return 1, err
+	}
+	defer os.RemoveAll(dir)
+	defer removeGroups()
+	interrupts := make(chan os.Signal, 1)
+	signal.Notify(interrupts, unix.SIGINT, unix.SIGTERM)
+	cmd := again("init")
+	cmd.Env = append(cmd.Env, "BERTH_BENCH_DIR="+dir)
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWNET | unix.CLONE_NEWPID,
+		Pdeathsig:  unix.SIGKILL,
+	}
+	if err := cmd.Start(); err != nil {
+		return 1, err
+	}
+	go func() {
+		<-interrupts
+		cmd.Process.Kill()
+	}()
+	if err = cmd.Wait(); cmd.ProcessState != nil && cmd.ProcessState.Exited() {
+		return cmd.ProcessState.ExitCode(), nil
+	}
+	return 1, err
+}
+
+// again is this program once more, in another stage.
+func again(next string) *exec.Cmd {
+	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
+	cmd.Env = append(os.Environ(), stage+"="+next)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	return cmd
+}
+
+// reap is process 1: it sets the namespaces up, starts the worker and waits
+// for it and for every process whose parent has gone.
+func reap() (int, error) {
+	dir := os.Getenv("BERTH_BENCH_DIR")
+	// Only the worker's mounts are ours: /proc of the new pid namespace first.
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return 1, fmt.Errorf("make mounts private: %w", err)
+	}
+	if err := unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
+		return 1, fmt.Errorf("mount /proc: %w", err)
+	}
+	if err := loopbackUp(); err != nil {
+		return 1, err
+	}
+	cmd := again(dir)
+	if err := cmd.Start(); err != nil {
+		return 1, err
+	}
+	for {
+		var status unix.WaitStatus
+		pid, err := unix.Wait4(-1, &status, 0, nil)
+		if err != nil && err != unix.EINTR {
+			return 1, fmt.Errorf("wait: %w", err)
+		}
+		if pid == cmd.Process.Pid {
+			return status.ExitStatus(), nil
+		}
+	}
+}
+
+// loopbackUp raises the loopback device, which a new network namespace has down.
+func loopbackUp() error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("socket: %w", err)
+	}
+	defer unix.Close(fd)
+	lo, err := unix.NewIfreq("lo")
+	if err != nil {
+		return err
+	}
+	lo.SetUint16(unix.IFF_UP)
+	if err := unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, lo); err != nil {
+		return fmt.Errorf("raise lo: %w", err)
+	}
+	return nil
+}
+
+// removeGroups removes the bench's cgroups from every hierarchy, deepest first.
+func removeGroups() {
+	roots, _ := filepath.Glob("/sys/fs/cgroup/*/" + groupName)
+	roots = append(roots, filepath.Join("/sys/fs/cgroup", groupName))
+	for _, root := range roots {
+		var groups []string
+		filepath.WalkDir(root, func(path string, d os.DirEntry, err error) error {
+			if err == nil && d.IsDir() {
+				groups = append(groups, path)
+			}
+			return nil
+		})
+		for i := len(groups) - 1; i >= 0; i-- {
+			if err := unix.Rmdir(groups[i]); err != nil && err != unix.ENOENT {
+				fmt.Fprintf(os.Stderr, "bench: cannot remove cgroup %s: %v\n", groups[i], err)
+			}
+		}
+	}
+}
