@@ -100,9 +100,12 @@ func (r *live) push(t *testing.T, source, name string, args ...string) {
 	}
 }
 
+// host is where to pull from, as it stands before a name.
+func (r *live) host() string { return strings.TrimPrefix(r.seen.URL, "http://") }
+
 func (r *live) pull(t *testing.T, s *Store, name string, o PullOptions) (Pulled, error) {
 	t.Helper()
-	ref := named(t, strings.TrimPrefix(r.seen.URL, "http://")+"/"+name)
+	ref := named(t, r.host()+"/"+name)
 	src, err := registry.Open(t.Context(), ref, registry.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -118,8 +121,10 @@ func (r *live) take() (list []string) {
 	return list
 }
 
+// TestRealRegistry gives each case a registry of its own: skopeo remembers, for
+// all its runs, in what form it once pushed a layer to a registry, and offers a
+// zstd layer again to a manifest of a type that has no zstd.
 func TestRealRegistry(t *testing.T) {
-	r := startRegistry(t)
 	img, err := imagetest.Busybox("busybox:latest")
 	if err != nil {
 		t.Skip(err)
@@ -130,44 +135,25 @@ func TestRealRegistry(t *testing.T) {
 	if err := os.WriteFile(archive, imagetest.DockerArchive(b), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	host := strings.TrimPrefix(r.seen.URL, "http://")
-	for name, args := range map[string][]string{"docker:1": {"--format", "v2s2"}, "oci:1": {"--format", "oci"}, "zstd:1": {"--format", "oci", "--dest-compress-format", "zstd"}} {
-		t.Run(name, func(t *testing.T) {
-			s := store(t)
-			r.push(t, "docker-archive:"+archive, name, args...)
-			got, err := r.pull(t, s, name, PullOptions{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			stored, err := s.images.Resolve(host + "/" + name)
-			if err != nil || stored.ID != got.ID || len(stored.Config.RootFS.DiffIDs) != 5 {
-				t.Fatalf("%+v, %v", stored, err)
-			}
-			for i, d := range stored.Config.RootFS.DiffIDs {
-				if d != b.DiffIDs[i] {
-					t.Errorf("layer %d is %s, want %s", i, d, b.DiffIDs[i])
-				}
-			}
-			r.take()
-			got, err = r.pull(t, s, name, PullOptions{})
-			if err != nil || got.Newer {
-				t.Fatalf("%+v, %v", got, err)
-			}
-			for _, req := range r.take() {
-				if strings.Contains(req, "/blobs/") || strings.HasPrefix(req, "GET") && !strings.HasSuffix(req, "/v2/") {
-					t.Errorf("the second pull asked %s", req)
-				}
-			}
-			// By digest, into another store.
-			if _, err := r.pull(t, store(t), strings.TrimSuffix(name, ":1")+"@"+string(got.Digest), PullOptions{}); err != nil {
-				t.Error(err)
-			}
+	for _, c := range []struct {
+		name string
+		args []string
+	}{
+		{"docker", []string{"--format", "v2s2"}},
+		{"oci", []string{"--format", "oci"}},
+		{"zstd", []string{"--format", "oci", "--dest-compress-format", "zstd"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := startRegistry(t)
+			r.push(t, "docker-archive:"+archive, c.name+":1", c.args...)
+			testRealPulls(t, r, c.name, b)
 		})
 	}
 	t.Run("errors", func(t *testing.T) {
+		r := startRegistry(t)
 		r.push(t, "docker-archive:"+archive, "app:1")
 		_, err := r.pull(t, store(t), "app:2", PullOptions{})
-		if want := "manifest for " + host + "/app:2 not found: manifest unknown: manifest unknown"; err == nil || err.Error() != want || errdefs.KindOf(err) != errdefs.NotFound {
+		if want := "manifest for " + r.host() + "/app:2 not found: manifest unknown: manifest unknown"; err == nil || err.Error() != want || errdefs.KindOf(err) != errdefs.NotFound {
 			t.Errorf("%v\nwant %s", err, want)
 		}
 		_, err = r.pull(t, store(t), "app@"+string(oci.DigestOf(nil)), PullOptions{})
@@ -175,7 +161,38 @@ func TestRealRegistry(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	t.Run("index", func(t *testing.T) { testRealIndex(t, r, dir) })
+	t.Run("index", func(t *testing.T) { testRealIndex(t, startRegistry(t), dir) })
+}
+
+// testRealPulls pulls repository:1 twice, and then by its digest.
+func testRealPulls(t *testing.T, r *live, repository string, b *imagetest.Built) {
+	s, name := store(t), repository+":1"
+	got, err := r.pull(t, s, name, PullOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stored, err := s.images.Resolve(r.host() + "/" + name)
+	if err != nil || stored.ID != got.ID || len(stored.Config.RootFS.DiffIDs) != 5 {
+		t.Fatalf("%+v, %v", stored, err)
+	}
+	for i, d := range stored.Config.RootFS.DiffIDs {
+		if d != b.DiffIDs[i] {
+			t.Errorf("layer %d is %s, want %s", i, d, b.DiffIDs[i])
+		}
+	}
+	r.take()
+	got, err = r.pull(t, s, name, PullOptions{})
+	if err != nil || got.Newer {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	for _, req := range r.take() {
+		if strings.Contains(req, "/blobs/") || strings.HasPrefix(req, "GET") && !strings.HasSuffix(req, "/v2/") {
+			t.Errorf("the second pull asked %s", req)
+		}
+	}
+	if _, err := r.pull(t, store(t), repository+"@"+string(got.Digest), PullOptions{}); err != nil {
+		t.Error(err)
+	}
 }
 
 func testRealIndex(t *testing.T, r *live, dir string) {
