@@ -35,6 +35,10 @@ const policy = `
 	storage/... < BASE LINUX VALUES storage/...
 	image/... < BASE LINUX VALUES storage/... image/...
 
+	# a build makes layers and images; who runs its programs is the caller's matter
+	build/plan < VALUES
+	build/... < BASE LINUX VALUES storage/... image/... build/...
+
 	# the network is handles and addresses; it knows a container by its id
 	network/... < BASE LINUX VALUES container
 
@@ -51,7 +55,7 @@ const policy = `
 	# the doors. Of what lies below the engine they use values only: parsers
 	# and shapes, and the terminal.
 	cli/... < BASE VALUES engine dockercompat cli/... container network storage/archive linux/pty linux/capability
-	cli/daemon/... < BASE VALUES LINUX storage/... image/... container/events engine cli/...
+	cli/daemon/... < BASE VALUES LINUX storage/... image/... build/... container/events engine cli/...
 `
 
 func TestImports(t *testing.T) {
