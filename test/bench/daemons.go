@@ -32,8 +32,8 @@ func (l *lab) startDocker() (socket string, pids []int, err error) {
 		program, socket string
 		args            []string
 	}{
-		{"containerd", at("containerd.sock"), []string{"--config", at("containerd.toml"), "--root", at("containerd"), "--state", at("containerd-run"), "--address", at("containerd.sock")}},
-		{"dockerd", at("docker.sock"), []string{"--containerd", at("containerd.sock"), "--data-root", at("data"), "--exec-root", at("exec"), "--pidfile", at("pid"),
+		{"containerd", at("containerd.sock"), []string{"--config", at("containerd.toml"), "--root", at("containerd"), "--state", fleeting("containerd"), "--address", at("containerd.sock")}},
+		{"dockerd", at("docker.sock"), []string{"--containerd", at("containerd.sock"), "--data-root", at("data"), "--exec-root", fleeting("docker"), "--pidfile", at("pid"),
 			"-H", "unix://" + at("docker.sock"), "--exec-opt", "native.cgroupdriver=cgroupfs", "--cgroup-parent", "/" + groupName + "/" + containers}},
 	} {
 		cmd, err := l.serve(start, d.program, d.args)

@@ -91,6 +91,11 @@ func reap() (int, error) {
 	if err := unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
 		return 1, fmt.Errorf("mount /proc: %w", err)
 	}
+	// What need not survive a reboot lies on a tmpfs, as /run is on every Debian
+	// machine; a stripped-down one has it on the disk.
+	if err := unix.Mount("tmpfs", "/run", "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0755"); err != nil {
+		return 1, fmt.Errorf("mount /run: %w", err)
+	}
 	if err := loopbackUp(); err != nil {
 		return 1, err
 	}

@@ -81,7 +81,7 @@ func (l *lab) invite(wanted []string) error {
 		}
 		switch name {
 		case "crun", "runc":
-			l.runtimes = append(l.runtimes, &lowLevel{name: name, prefix: []string{program, "--root", filepath.Join(l.dir, name)}})
+			l.runtimes = append(l.runtimes, &lowLevel{name: name, prefix: []string{program, "--root", fleeting(name)}})
 		case "podman":
 			l.engines = append(l.engines, podman(program, l.dir))
 		case "docker":

@@ -33,13 +33,16 @@ func (e *engine) command(verb string, args ...string) command {
 	return command{argv: slices.Concat(e.prefix, []string{verb}, e.flags[verb], args), env: e.env}
 }
 
-// berth's roots are in the bench's directory, and so on a real disk.
+// fleeting is the directory for what an engine need not find again after a
+// reboot; all else is in the bench's directory, and so on a real disk.
+func fleeting(engine string) string { return filepath.Join("/run/berth-bench", engine) }
+
 func berth(program, dir string) *engine {
 	parent := []string{"--cgroup-parent", "/" + groupName + "/" + containers}
 	return &engine{
 		name:   "berth",
 		prefix: []string{program},
-		env:    []string{"BERTH_DATA_ROOT=" + filepath.Join(dir, "berth", "data"), "BERTH_STATE_ROOT=" + filepath.Join(dir, "berth", "state")},
+		env:    []string{"BERTH_DATA_ROOT=" + filepath.Join(dir, "berth", "data"), "BERTH_STATE_ROOT=" + fleeting("berth")},
 		flags:  map[string][]string{"run": parent, "create": parent},
 	}
 }
@@ -52,7 +55,7 @@ func podman(program, dir string) *engine {
 	return &engine{
 		name: "podman",
 		slow: true,
-		prefix: []string{program, "--root", at("root"), "--runroot", at("run"), "--tmpdir", at("tmp"), "--volumepath", at("volumes"),
+		prefix: []string{program, "--root", at("root"), "--runroot", fleeting("podman"), "--tmpdir", fleeting("podman-tmp"), "--volumepath", at("volumes"),
 			"--cgroup-manager", "cgroupfs", "--events-backend", "file", "--network-config-dir", at("network"), "--runtime", "crun", "--storage-driver", "overlay"},
 		flags: map[string][]string{"run": limits, "create": limits, "commit": {"--quiet"}, "rm": {"--time", "0"}},
 	}

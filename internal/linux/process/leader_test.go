@@ -11,10 +11,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// leaderless makes this test binary a process whose first thread has ended.
-const leaderless = "BERTH_TEST_LEADERLESS"
+// leaderless makes this test binary a process whose first thread has ended, and
+// idle one that waits to be killed.
+const (
+	leaderless = "BERTH_TEST_LEADERLESS"
+	idle       = "BERTH_TEST_IDLE"
+)
 
 func TestMain(m *testing.M) {
+	if os.Getenv(idle) != "" {
+		os.Stdout.WriteString("x")
+		time.Sleep(time.Minute) // killed before
+		os.Exit(0)
+	}
 	if os.Getenv(leaderless) == "" {
 		os.Exit(m.Run())
 	}
@@ -23,7 +32,7 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	go func() {
-		time.Sleep(10 * time.Second) // killed before
+		time.Sleep(time.Minute) // killed before
 		os.Exit(0)
 	}()
 	unix.RawSyscall(unix.SYS_EXIT, 0, 0, 0)
@@ -42,7 +51,7 @@ func TestAliveWithoutFirstThread(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for end := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
 		text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 		if err != nil {
 			t.Fatal(err)
@@ -60,7 +69,7 @@ func TestAliveWithoutFirstThread(t *testing.T) {
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	for end := time.Now().Add(5 * time.Second); Alive(pid, start); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(10 * time.Second); Alive(pid, start); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("a zombie is not alive")
 		}

@@ -50,14 +50,9 @@ func Alive(pid int, start uint64) bool {
 	return state != 0 && state != 'Z' && state != 'X' || state == 'Z' && threads > 1
 }
 
-// parseStat returns fields 22, 3 and 20. The name in field 2 may hold anything,
-// blanks and parentheses too: what follows its last parenthesis counts.
+// parseStat returns fields 22, 3 and 20.
 func parseStat(text []byte) (start uint64, state byte, threads int) {
-	i := bytes.LastIndexByte(text, ')')
-	if i < 0 || i+2 >= len(text) {
-		return 0, 0, 0
-	}
-	fields := bytes.Fields(text[i+2:])
+	fields := statFields(text)
 	if len(fields) < 20 {
 		return 0, 0, 0
 	}
@@ -67,6 +62,16 @@ func parseStat(text []byte) (start uint64, state byte, threads int) {
 		return 0, 0, 0
 	}
 	return start, fields[0][0], threads
+}
+
+// statFields are the fields from the third on. The name in field 2 may hold
+// anything, blanks and parentheses too: what follows its last parenthesis counts.
+func statFields(text []byte) [][]byte {
+	i := bytes.LastIndexByte(text, ')')
+	if i < 0 {
+		return nil
+	}
+	return bytes.Fields(text[i+1:])
 }
 
 // BootID identifies this boot of the machine.

@@ -47,7 +47,7 @@ func TestParseStatWithOddNames(t *testing.T) {
 
 func FuzzParseStat(f *testing.F) {
 	f.Add([]byte("12 (a) S 1 1 1 0 -1 4194560 100 0 0 0 1 2 0 0 20 0 1 0 4711 1 2 3"))
-	f.Fuzz(func(_ *testing.T, b []byte) { parseStat(b) })
+	f.Fuzz(func(_ *testing.T, b []byte) { parseStat(b); ending(b) })
 }
 
 func TestHandlesSignal(t *testing.T) {
