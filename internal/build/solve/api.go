@@ -1,0 +1,75 @@
+package solve
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"berth/internal/build/plan"
+	"berth/internal/oci"
+)
+
+// Runner runs the program of a RUN step.
+type Runner interface {
+	// Run runs r.Step in the tree r.Root and returns when the program has ended
+	// and nothing of it is left: no process, no mount, no file that it did not
+	// make itself. A program that ends with another code than 0 is an *ExitError.
+	Run(ctx context.Context, r *RunRequest) error
+}
+
+// RunRequest is one program to run.
+type RunRequest struct {
+	ID       string   // names the container while it lives: 64 hex digits
+	Root     *os.File // the root directory, an overlay mount that nobody else writes to
+	Step     *plan.Run
+	Platform oci.Platform
+	// Mounts are those of Step.Mounts that are to appear, in their order: an
+	// optional secret that was not given is left out.
+	Mounts         []RunMount
+	Stdout, Stderr io.Writer // may be called at the same time
+}
+
+// RunMount is one RUN --mount with what it shows.
+type RunMount struct {
+	plan.Mount
+	// Source is what is to appear at Target, pinned: a directory or file for
+	// bind and cache, a readable file with the secret's bytes (a memory file or
+	// the user's own), a socket's path descriptor for ssh. nil for tmpfs.
+	Source *os.File
+}
+
+// ExitError says that a program ended with a code other than 0.
+type ExitError struct {
+	Code int
+	// Signal is the number of the signal that ended it, 0 if it ended by itself.
+	Signal int
+}
+
+// Error returns what Docker says.
+func (e *ExitError) Error() string { return fmt.Sprintf("exit code: %d", e.Code) }
+
+// StepError says where in the Dockerfile a build failed.
+type StepError struct {
+	Stage         string // the stage's name
+	Line, EndLine int
+	Text          string // the instruction
+	Err           error
+}
+
+// Error returns the cause with the instruction, as BuildKit's "process "/bin/sh
+// -c false" did not complete successfully: exit code: 1" does for RUN.
+func (e *StepError) Error() string { return e.Text + ": " + e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *StepError) Unwrap() error { return e.Err }
+
+// Layer is a layer that the build made, or found in its cache.
+type Layer struct {
+	ID      string     // in storage/snapshot
+	Key     oci.Digest // of the step, in build/cache
+	Created time.Time  // when it was first made
+	Text    string     // of the step
+	Cached  bool       // it was there before this build
+}
