@@ -20,7 +20,7 @@ import (
 // the code, or write an architecture decision record that says why the design changes.
 const policy = `
 	# the base: standard library only, and each other
-	BASE = errdefs ident units cleanup atomicfile filelock buildinfo jsontext hello jsontext
+	BASE = errdefs ident units cleanup atomicfile filelock buildinfo jsontext jsontext/fields hello
 	BASE < BASE
 
 	# the kernel's concepts know nothing of containers

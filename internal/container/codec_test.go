@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"reflect"
 	"testing"
+
+	"berth/internal/jsontext/fields"
 )
 
 // TestRecordCodec holds the list of fields to the structs: a field that is
@@ -27,7 +29,7 @@ func TestRecordCodec(t *testing.T) {
 			t.Errorf("wrote %s\nwant  %s", text, want)
 		}
 		got := &Record{}
-		if !decode(text, func(c *codec) { recordFields(c, got) }) || !reflect.DeepEqual(got, r) {
+		if !fields.Decode(text, func(c *fields.Codec) { recordFields(c, got) }) || !reflect.DeepEqual(got, r) {
 			t.Errorf("read %+v\nwant %+v", got, r)
 		}
 	}
@@ -57,7 +59,7 @@ func FuzzDecodeRecord(f *testing.F) {
 	f.Add([]byte(`{"Id":"x","Config":{"Labels":{"a":"b"},"StopTimeout":3}}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		var r, want Record
-		if !decode(text, func(c *codec) { recordFields(c, &r) }) {
+		if !fields.Decode(text, func(c *fields.Codec) { recordFields(c, &r) }) {
 			return
 		}
 		if err := json.Unmarshal(text, &want); err != nil {

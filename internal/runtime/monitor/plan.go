@@ -2,7 +2,6 @@ package monitor
 
 import (
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"os"
 
@@ -10,6 +9,7 @@ import (
 
 	"berth/internal/container"
 	"berth/internal/errdefs"
+	"berth/internal/jsontext/fields"
 	"berth/internal/linux/program"
 )
 
@@ -60,10 +60,7 @@ const (
 //
 //	total u32 | plan bytes u32 | plan (JSON), padded to 8 bytes | program
 func Send(sock int, plan *Plan, p *program.Program, fds []int) error {
-	text, err := json.Marshal(plan)
-	if err != nil {
-		return errdefs.Wrap(err, "encode", "the plan")
-	}
+	text := fields.Encode(func(c *fields.Codec) { planFields(c, plan) })
 	for len(text)%8 != 0 {
 		text = append(text, ' ')
 	}
@@ -137,8 +134,8 @@ func receive(sock int) (_ *request, err error) {
 		n += m
 	}
 	r.plan = &Plan{}
-	if err := json.Unmarshal(mem[8:8+planLen], r.plan); err != nil {
-		return nil, err
+	if !fields.Decode(mem[8:8+planLen], func(c *fields.Codec) { planFields(c, r.plan) }) {
+		return nil, errdefs.New(errdefs.Internal, "malformed plan in the launch message")
 	}
 	if r.prog, err = program.Unmarshal(mem[8+planLen : total]); err != nil {
 		return nil, err

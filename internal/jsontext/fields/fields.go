@@ -1,4 +1,13 @@
-package container
+// Package fields writes and reads JSON documents that this program alone writes,
+// by one list of members for both directions:
+//
+//	func planFields(c *fields.Codec, p *Plan) {
+//		fields.Field(c, "ID", &p.ID, fields.Text)
+//		fields.Field(c, "Ports", &p.Ports, fields.ListOf(fields.Object(portFields)))
+//	}
+//	text := fields.Encode(func(c *fields.Codec) { planFields(c, p) })
+//	ok := fields.Decode(text, func(c *fields.Codec) { planFields(c, p) })
+package fields
 
 import (
 	"maps"
@@ -9,13 +18,15 @@ import (
 	"berth/internal/jsontext"
 )
 
-// codec writes or reads a document whose members are visited in one order,
+// firstRoom is what a document gets at first, in bytes: more than most need.
+const firstRoom = 4096
+
+// Codec writes or reads a document whose members are visited in one order,
 // that of the struct's fields: one list of fields serves both directions.
-// config.json is written by this code alone, so that reading can expect the
-// next member, too; if something else comes, because a person edited the file,
-// the caller falls back on encoding/json, which costs more than all other work
-// of a short command.
-type codec struct {
+// Reading expects the members in the order in which writing made them. If
+// something else comes, because a person edited the file, the caller may fall
+// back on encoding/json, which costs more than all other work of a short command.
+type Codec struct {
 	reading bool
 	out     []byte
 	in      jsontext.Decoder
@@ -25,22 +36,22 @@ type codec struct {
 	key   string // reading: its name
 }
 
-// encode returns the document that visit writes.
-func encode(visit func(*codec)) []byte {
-	c := &codec{out: make([]byte, 0, stateBlock)}
+// Encode returns the document that visit writes.
+func Encode(visit func(*Codec)) []byte {
+	c := &Codec{out: make([]byte, 0, firstRoom)}
 	c.object(visit)
 	return append(c.out, '\n')
 }
 
-// decode reads a document; ok is false if it is not in the order of visit.
-func decode(text []byte, visit func(*codec)) (ok bool) {
-	c := &codec{reading: true, in: jsontext.NewDecoder(text)}
+// Decode reads a document; ok is false if it is not in the order of visit.
+func Decode(text []byte, visit func(*Codec)) (ok bool) {
+	c := &Codec{reading: true, in: jsontext.NewDecoder(text)}
 	c.object(visit)
 	return c.in.Err() == nil && c.in.End()
 }
 
 // object visits the members of one object.
-func (c *codec) object(visit func(*codec)) {
+func (c *Codec) object(visit func(*Codec)) {
 	first, more, key := c.first, c.more, c.key
 	if c.reading {
 		c.more = c.in.Open('{')
@@ -57,7 +68,7 @@ func (c *codec) object(visit func(*codec)) {
 	c.first, c.more, c.key = first, more, key
 }
 
-func (c *codec) nextKey() {
+func (c *Codec) nextKey() {
 	if c.more {
 		c.key = string(c.in.Key())
 	}
@@ -65,7 +76,7 @@ func (c *codec) nextKey() {
 
 // member begins a member and reports whether its value is to be written or
 // read now. An omitted one is not written.
-func (c *codec) member(name string, omitted bool) bool {
+func (c *Codec) member(name string, omitted bool) bool {
 	if c.reading {
 		return c.more && c.key == name
 	}
@@ -81,26 +92,26 @@ func (c *codec) member(name string, omitted bool) bool {
 }
 
 // done ends a member.
-func (c *codec) done() {
+func (c *Codec) done() {
 	if c.reading {
 		c.more = c.in.More('}')
 		c.nextKey()
 	}
 }
 
-// value is how one value is written and read.
-type value[T any] func(c *codec, v *T)
+// Kind is how one value is written and read.
+type Kind[T any] func(c *Codec, v *T)
 
-// field visits a member of any kind.
-func field[T any](c *codec, name string, p *T, kind value[T]) {
+// Field visits a member of any kind.
+func Field[T any](c *Codec, name string, p *T, kind Kind[T]) {
 	if c.member(name, false) {
 		kind(c, p)
 		c.done()
 	}
 }
 
-// optional visits a member that is left out when it is empty.
-func optional[T comparable](c *codec, name string, p *T, kind value[T]) {
+// Optional visits a member that is left out when it is empty.
+func Optional[T comparable](c *Codec, name string, p *T, kind Kind[T]) {
 	var empty T
 	if c.member(name, *p == empty) {
 		kind(c, p)
@@ -108,23 +119,23 @@ func optional[T comparable](c *codec, name string, p *T, kind value[T]) {
 	}
 }
 
-// optionalList visits a list that is left out when it has no element.
-func optionalList[T any](c *codec, name string, p *[]T, kind value[T]) {
+// OptionalList visits a list that is left out when it has no element.
+func OptionalList[T any](c *Codec, name string, p *[]T, kind Kind[T]) {
 	if c.member(name, len(*p) == 0) {
-		listOf(kind)(c, p)
+		ListOf(kind)(c, p)
 		c.done()
 	}
 }
 
-// optionalMap visits a map that is left out when it has no element.
-func optionalMap[T any](c *codec, name string, p *map[string]T, kind value[T]) {
+// OptionalMap visits a map that is left out when it has no element.
+func OptionalMap[T any](c *Codec, name string, p *map[string]T, kind Kind[T]) {
 	if c.member(name, len(*p) == 0) {
-		mapOf(kind)(c, p)
+		MapOf(kind)(c, p)
 		c.done()
 	}
 }
 
-func text(c *codec, v *string) {
+func Text(c *Codec, v *string) {
 	if c.reading {
 		*v = c.in.Text()
 	} else {
@@ -132,7 +143,7 @@ func text(c *codec, v *string) {
 	}
 }
 
-func boolean(c *codec, v *bool) {
+func Bool(c *Codec, v *bool) {
 	if c.reading {
 		*v = c.in.Bool()
 	} else {
@@ -140,7 +151,7 @@ func boolean(c *codec, v *bool) {
 	}
 }
 
-func number[T int | int64 | uint16 | uint32](c *codec, v *T) {
+func Number[T int | int64 | byte | uint16 | uint32](c *Codec, v *T) {
 	if !c.reading {
 		c.out = jsontext.AppendInt(c.out, int64(*v))
 		return
@@ -151,7 +162,7 @@ func number[T int | int64 | uint16 | uint32](c *codec, v *T) {
 	}
 }
 
-func unsigned(c *codec, v *uint64) {
+func Unsigned(c *Codec, v *uint64) {
 	if c.reading {
 		*v = c.in.Uint()
 	} else {
@@ -159,7 +170,7 @@ func unsigned(c *codec, v *uint64) {
 	}
 }
 
-func moment(c *codec, v *time.Time) {
+func Time(c *Codec, v *time.Time) {
 	if c.reading {
 		*v = c.in.Time()
 	} else {
@@ -167,11 +178,11 @@ func moment(c *codec, v *time.Time) {
 	}
 }
 
-// empty is the object of a set's members.
-func empty(c *codec, _ *struct{}) { c.object(func(*codec) {}) }
+// Empty is the object of a set's members.
+func Empty(c *Codec, _ *struct{}) { c.object(func(*Codec) {}) }
 
 // null writes or reads a null, if it is one, and reports that.
-func (c *codec) null(isNil bool) bool {
+func (c *Codec) null(isNil bool) bool {
 	if c.reading {
 		return c.in.Null()
 	}
@@ -181,8 +192,8 @@ func (c *codec) null(isNil bool) bool {
 	return isNil
 }
 
-func pointer[T any](kind value[T]) value[*T] {
-	return func(c *codec, v **T) {
+func PointerTo[T any](kind Kind[T]) Kind[*T] {
+	return func(c *Codec, v **T) {
 		if c.null(*v == nil) {
 			return
 		}
@@ -193,8 +204,8 @@ func pointer[T any](kind value[T]) value[*T] {
 	}
 }
 
-func listOf[T any](kind value[T]) value[[]T] {
-	return func(c *codec, v *[]T) {
+func ListOf[T any](kind Kind[T]) Kind[[]T] {
+	return func(c *Codec, v *[]T) {
 		if c.null(*v == nil) {
 			return
 		}
@@ -217,8 +228,8 @@ func listOf[T any](kind value[T]) value[[]T] {
 	}
 }
 
-func mapOf[T any](kind value[T]) value[map[string]T] {
-	return func(c *codec, v *map[string]T) {
+func MapOf[T any](kind Kind[T]) Kind[map[string]T] {
+	return func(c *Codec, v *map[string]T) {
 		if c.null(*v == nil) {
 			return
 		}
@@ -245,7 +256,7 @@ func mapOf[T any](kind value[T]) value[map[string]T] {
 	}
 }
 
-// structure is a nested object with a list of fields of its own.
-func structure[T any](visit func(*codec, *T)) value[T] {
-	return func(c *codec, v *T) { c.object(func(c *codec) { visit(c, v) }) }
+// Object is a nested object with a list of fields of its own.
+func Object[T any](visit func(*Codec, *T)) Kind[T] {
+	return func(c *Codec, v *T) { c.object(func(c *Codec) { visit(c, v) }) }
 }
