@@ -67,6 +67,7 @@ func Unmarshal(b []byte) (*Program, error) {
 
 // check returns what is wrong with the program, or "".
 func (p *Program) check() string {
+	clones := 0
 	for i := range p.ops {
 		o := &p.ops[i]
 		if o.save > maxRegs || o.policy > jumpsFor {
@@ -88,11 +89,17 @@ func (p *Program) check() string {
 		if o.nr == opStore && o.args[0]+4 > uint64(len(p.data)) {
 			return "store outside the data"
 		}
+		if o.nr == opClone {
+			clones++
+		}
 	}
 	for _, r := range p.relocs {
 		if uint64(r)+8 > uint64(len(p.data)) || binary.NativeEndian.Uint64(p.data[r:]) >= uint64(len(p.data)) {
 			return "bad relocation"
 		}
+	}
+	if clones > 1 { // there is one more stack
+		return "more than one second child"
 	}
 	return ""
 }

@@ -84,6 +84,7 @@ const (
 	opStore  = 0xffff0001 // store register args[1] as 32 bits at the offset args[0]
 	opExpect = 0xffff0002 // fail with errno args[2] unless the byte at offset args[0] is args[1]
 	opFail   = 0xffff0003 // fail with the errno last stepped over, else with args[0]
+	opClone  = 0xffff0004 // go on in a second child with the namespaces args[0]; see Clone
 )
 
 // onError says what follows a failed call.
@@ -112,8 +113,13 @@ type op struct {
 
 // Builder collects the calls of a program.
 type Builder struct {
-	ops    []op
-	what   []string
+	ops  []op
+	what []string
+	*memory
+}
+
+// memory is what the calls of a program work on.
+type memory struct {
 	data   []byte
 	relocs []uint32 // places in data that hold an offset and need an address
 	regs   int
@@ -122,7 +128,23 @@ type Builder struct {
 
 // NewBuilder returns an empty program under construction.
 func NewBuilder() *Builder {
-	return &Builder{ops: make([]op, 0, 256), what: make([]string, 0, 256), data: make([]byte, 0, 16<<10), seen: make(map[string]uint64, 64)}
+	m := &memory{data: make([]byte, 0, 16<<10), seen: make(map[string]uint64, 64)}
+	return &Builder{ops: make([]op, 0, 256), what: make([]string, 0, 256), memory: m}
+}
+
+// Part returns a second list of calls for the same program, with the same
+// registers and data: both can be added to in turn, until Append joins them.
+func (b *Builder) Part() *Builder { return &Builder{memory: b.memory} }
+
+// Append adds the calls of a part. The part must not be used afterwards.
+func (b *Builder) Append(part *Builder) {
+	n := len(b.ops)
+	b.ops, b.what = append(b.ops, part.ops...), append(b.what, part.what...)
+	for i := n; i < len(b.ops); i++ {
+		if p := b.ops[i].policy; p == jumps || p == jumpsFor {
+			b.ops[i].target += uint32(n)
+		}
+	}
 }
 
 // Step is a call just added, to be refined.
@@ -200,6 +222,13 @@ func (b *Builder) Expect(what string, at Offset, want byte, errno unix.Errno) {
 // Fail ends the program with the most telling errno stepped over by OrNext
 // (any but ENOENT wins), else with errno.
 func (b *Builder) Fail(what string, errno unix.Errno) { b.Call(what, opFail, Int(uint64(errno))) }
+
+// Clone ends the child and goes on in a second one, which is the starter's child
+// too (CLONE_PARENT) and has new namespaces of the kinds flags (CLONE_NEW*). They
+// belong to the user namespace that the first child has joined: nobody can be
+// born in an existing one, and a pid namespace belongs to where it was made.
+// A program can do so once, and no jump may lead across it.
+func (b *Builder) Clone(what string, flags uint64) { b.Call(what, opClone, Int(flags)) }
 
 // Len returns the number of steps so far.
 func (b *Builder) Len() int { return len(b.ops) }

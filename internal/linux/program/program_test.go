@@ -149,3 +149,88 @@ func BenchmarkStart(b *testing.B) {
 		reap(s.PID)
 	}
 }
+
+// A second child is the starter's own, has the namespaces asked for, and shares
+// registers and descriptors with the first.
+func TestSecondChild(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("namespaces need root")
+	}
+	for _, ownMemory := range []bool{false, true} {
+		b := NewBuilder()
+		rest := b.Part()
+		rest.Call("not this one", unix.SYS_CHDIR, Str("/nonexistent")).OrSkip(1)
+		rest.Call("never", unix.SYS_CHDIR, Str("/nonexistent"))
+		dup := b.Call("dup", unix.SYS_DUP, FD(0)).Save()
+		rest.Call("stdout", unix.SYS_DUP3, Result(dup), Int(1), Int(0))
+		rest.Call("exec", unix.SYS_EXECVE, Str("/bin/sh"), At(b.Vector([]string{"sh", "-c", "echo $$; exit 9"})), At(b.Vector([]string{})))
+		b.Clone("second", unix.CLONE_NEWPID|unix.CLONE_NEWNS)
+		b.Append(rest)
+		p, err := Unmarshal(b.Program().Marshal())
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, w, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := p.Start(StartOptions{FDs: []int{int(w.Fd())}, Cgroup: -1, OwnMemory: ownMemory})
+		w.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := io.ReadAll(r)
+		r.Close()
+		if string(out) != "1\n" || err != nil {
+			t.Errorf("PID in the new namespace: %q, %v", out, err)
+		}
+		fds := []unix.PollFd{{Fd: int32(s.PIDFD), Events: unix.POLLIN}}
+		if n, err := unix.Poll(fds, 5000); n != 1 || err != nil {
+			t.Errorf("the pidfd is not that of the second child: %v", err)
+		}
+		unix.Close(s.PIDFD)
+		var ws unix.WaitStatus
+		if got, err := unix.Wait4(s.PID, &ws, 0, nil); got != s.PID || err != nil || ws.ExitStatus() != 9 {
+			t.Errorf("wait: %d %v, exit code %d", got, err, ws.ExitStatus())
+		}
+		noChildren(t)
+	}
+}
+
+func noChildren(t *testing.T) {
+	t.Helper()
+	if pid, err := unix.Wait4(-1, nil, unix.WNOHANG, nil); err != unix.ECHILD {
+		t.Errorf("a child is left: %d %v", pid, err)
+	}
+}
+
+func TestSecondChildFails(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("namespaces need root")
+	}
+	for name, c := range map[string]struct {
+		flags uint64
+		index int
+		errno unix.Errno
+	}{
+		"in its program": {unix.CLONE_NEWUTS, 3, unix.ENOENT},
+		"to be made":     {unix.CLONE_NEWNS | unix.CLONE_FS, 2, unix.EINVAL}, // they contradict each other
+	} {
+		_, _, err := run(t, func(b *Builder) {
+			b.Call("fine", unix.SYS_GETPID)
+			b.Clone("second", c.flags)
+			b.Call("fails", unix.SYS_CHDIR, Str("/nonexistent"))
+		})
+		var f *Failure
+		if !errors.As(err, &f) || f.Index != c.index || f.Errno != c.errno {
+			t.Errorf("%s: %v", name, err)
+		}
+		noChildren(t)
+	}
+	b := NewBuilder()
+	b.Clone("second", 0)
+	b.Clone("third", 0)
+	if _, err := Unmarshal(b.Program().Marshal()); err == nil {
+		t.Error("a third child has no stack, and was taken")
+	}
+}

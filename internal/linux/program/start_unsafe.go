@@ -25,6 +25,9 @@ type cloneArgs struct {
 // child is what the cloned child writes to. It lies in a shared mapping, so a
 // failure is told to the parent by writing it here.
 type child struct {
+	again   cloneArgs      // of the second child; cloneRun knows that it comes first
+	second  int            // the second child's pid or negated errno, and that it comes next
+	next    uintptr        // the op that the child that runs now begins with
 	ops     unsafe.Pointer // *op, already resolved but for registers
 	n       uintptr
 	data    unsafe.Pointer // the data area, for the calls that the child performs itself
@@ -76,7 +79,8 @@ func itoa(i int) string {
 }
 
 // Start clones a child that runs the program, and returns when the child has
-// called execve or failed; a failed child is reaped. The program's data area
+// called execve or failed; a failed child is reaped. With a second child (Clone)
+// it is that one, and the first is reaped. The program's data area
 // belongs to the child from here on: a Program can be started once.
 //
 // The child shares memory with the caller until its execve (CLONE_VM) unless
@@ -86,9 +90,10 @@ func itoa(i int) string {
 // Preconditions: none on the thread. Children are born of the calling thread's
 // namespaces, so a caller that changed them has locked the thread.
 func (p *Program) Start(o StartOptions) (Started, error) {
-	// One mapping for what is shared and, above it, the stack.
+	// One mapping for what is shared and, above it, a stack for each child.
 	const childSize = (unsafe.Sizeof(child{}) + 63) &^ 63
-	shared, err := unix.Mmap(-1, 0, int(childSize+stackSize), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_ANONYMOUS)
+	twice := p.clones()
+	shared, err := unix.Mmap(-1, 0, int(childSize+stackSize*(1+uintptr(twice))), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_ANONYMOUS)
 	if err != nil {
 		return Started{}, os.NewSyscallError("mmap", err)
 	}
@@ -104,12 +109,18 @@ func (p *Program) Start(o StartOptions) (Started, error) {
 		stack:      uint64(uintptr(unsafe.Pointer(c)) + childSize),
 		stackSize:  stackSize,
 	}
+	c.again = cloneArgs{flags: unix.CLONE_VFORK | unix.CLONE_PARENT, stack: args.stack + stackSize, stackSize: stackSize}
 	if !o.OwnMemory {
 		args.flags |= unix.CLONE_VM
+		c.again.flags |= unix.CLONE_VM
 	}
 	if o.Cgroup >= 0 {
-		args.flags |= unix.CLONE_INTO_CGROUP
-		args.cgroup = uint64(o.Cgroup)
+		last := args // the first of two children is the starter's affair, and not the cgroup's
+		if twice > 0 {
+			last = &c.again
+		}
+		last.flags |= unix.CLONE_INTO_CGROUP
+		last.cgroup = uint64(o.Cgroup)
 	}
 	if o.ParentTID != nil {
 		args.flags |= unix.CLONE_PARENT_SETTID
@@ -133,12 +144,37 @@ func (p *Program) Start(o StartOptions) (Started, error) {
 	if pid < 0 {
 		return Started{}, errdefs.Wrap(unix.Errno(-pid), "clone", "the container's first process")
 	}
+	if c.second != 0 {
+		unix.Close(int(pidfd))
+		reap(pid)
+		if pid = c.second; pid < 0 {
+			return Started{}, &Failure{Index: int(c.next) - 1, Errno: unix.Errno(-pid)}
+		}
+		// Our child, too, and not reaped by anybody else: the pid is still its own.
+		fd, err := unix.PidfdOpen(pid, 0)
+		if err != nil && c.errno == 0 {
+			unix.Kill(pid, unix.SIGKILL)
+			reap(pid)
+			return Started{}, os.NewSyscallError("pidfd_open", err)
+		}
+		pidfd = int32(fd)
+	}
 	if c.errno != 0 {
 		unix.Close(int(pidfd))
 		reap(pid)
 		return Started{}, &Failure{Index: int(c.failed), Errno: unix.Errno(c.errno)}
 	}
 	return Started{PID: pid, PIDFD: int(pidfd)}, nil
+}
+
+// clones returns how often the program goes on in a second child.
+func (p *Program) clones() (n int) {
+	for i := range p.ops {
+		if p.ops[i].nr == opClone {
+			n++
+		}
+	}
+	return n
 }
 
 func reap(pid int) {
@@ -177,12 +213,13 @@ func (p *Program) resolve(fds []int) {
 }
 
 // cloneRun calls clone3; in the child, on the new stack, it calls runChild. It
-// returns the pid, or the negated errno.
+// returns the pid, or the negated errno. If runChild returns, cloneRun clones the
+// second child from c.again, which calls runChild likewise, and ends the first.
 //
 //go:noescape
 func cloneRun(args *cloneArgs, size uintptr, c *child) (pid uintptr)
 
-// runChild walks the program. It runs in the child, on a small foreign stack,
+// runChild walks the program, and returns only to go on in a second child. It runs in the child, on a small foreign stack,
 // with the runtime out of bounds: no call that may grow the stack, allocate,
 // lock or be preempted.
 //
@@ -190,7 +227,7 @@ func cloneRun(args *cloneArgs, size uintptr, c *child) (pid uintptr)
 //go:nosplit
 //go:norace
 func runChild(c *child) {
-	for i := uintptr(0); i < c.n; i++ {
+	for i := c.next; i < c.n; i++ {
 		o := (*op)(unsafe.Add(c.ops, i*unsafe.Sizeof(op{})))
 		var a [6]uintptr
 		for j := 0; j < 6; j++ {
@@ -211,6 +248,10 @@ func runChild(c *child) {
 			if e = a[0]; c.stepped != 0 {
 				e = c.stepped
 			}
+		case opClone:
+			c.again.flags |= uint64(a[0])
+			c.next = i + 1
+			return
 		default:
 			r1, _, errno := syscall.RawSyscall6(uintptr(o.nr), a[0], a[1], a[2], a[3], a[4], a[5])
 			r, e = r1, uintptr(errno)
