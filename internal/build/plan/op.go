@@ -14,11 +14,17 @@ type Run struct {
 	Args []string // the program and its arguments; the shell is already in front
 	// Files appear read-only inside while the program runs: a here-document that
 	// begins with #! is one, at /dev/pipes/<name>.
-	Files  []File
-	Env    []string // NAME=value, the image's and the ARGs in scope
-	Dir    string   // absolute
-	User   string   // "", "web", "1000:1000"
+	Files []File
+	Env   []string // NAME=value, the image's and the ARGs in scope
+	// Proxy are the proxy variables that the user gave as build arguments, in
+	// capitals and small letters. The program sees them where Env does not say
+	// otherwise; they are no part of the step's key, for another proxy makes no other image.
+	Proxy  []string
+	Dir    string // absolute
+	User   string // "", "web", "1000:1000"
 	Mounts []Mount
+	// Hostname is what the program sees as the machine's name; "": the runner's choice.
+	Hostname string
 	// Network is "default", "none" or "host".
 	Network string
 	// Insecure is RUN --security=insecure: it needs the user's consent.
@@ -47,7 +53,7 @@ const (
 // Mount is one RUN --mount.
 type Mount struct {
 	Type     MountType
-	Target   string // absolute; "" for a secret or socket that is only in Env
+	Target   string // absolute; "" for a secret that is only in Env
 	From     Source // bind and cache
 	Path     string // below From, absolute
 	ReadOnly bool
@@ -55,7 +61,9 @@ type Mount struct {
 	Sharing  string // cache: "shared", "private", "locked"
 	Required bool   // secret, ssh
 	Env      string // secret: the variable that holds it
-	Mode     uint32 // cache, secret, ssh; the default is filled in
+	// Mode is that of a cache's top directory, a secret or a socket; the default
+	// is filled in. 0 for a cache that starts as a copy of From: keep the source's.
+	Mode     uint32
 	UID, GID uint32 // cache, secret, ssh
 	Size     int64  // tmpfs; 0: no limit
 }
@@ -71,10 +79,12 @@ type Source struct {
 
 // Copy is COPY and ADD: it puts files into the stage.
 type Copy struct {
-	From  Source
-	Paths []string // in From, cleaned, may hold wildcards; not used with Remote
-	Files []File   // here-documents, besides Paths
-	// Remote are ADD's URLs and git addresses.
+	From Source
+	// Paths are in From, absolute and cleaned, and may hold wildcards. With
+	// Parents one may hold "/./": only what follows it is made anew below Dest.
+	Paths []string
+	Files []File // here-documents, besides Paths
+	// Remote are ADD's URLs and git addresses, besides Paths.
 	Remote []string
 	Dest   string // absolute; a trailing slash says that it is a directory
 	// Chown is "", "user", "user:group" or numbers; names are looked up in the
@@ -88,7 +98,7 @@ type Copy struct {
 	Exclude []string
 	// Unpack says what ADD does with archives; COPY never unpacks.
 	Unpack     Unpack
-	Checksum   string // "sha256:...": what the one remote file must be
+	Checksum   string // what the one remote is: "sha256:..." of a file, a commit of a repository
 	KeepGitDir bool
 	Created    *time.Time // files get this time; nil: keep the source's
 }
@@ -107,4 +117,6 @@ const (
 type MakeDir struct {
 	Path string
 	User string // the owner if it has to be made; "" is root
+	// Created is the time of a directory that has to be made; nil: now.
+	Created *time.Time
 }

@@ -1,6 +1,10 @@
 package plan
 
-import "berth/internal/oci"
+import (
+	"time"
+
+	"berth/internal/oci"
+)
 
 // Plan is one build for one platform.
 type Plan struct {
@@ -9,8 +13,11 @@ type Plan struct {
 	// last one is the target.
 	Stages   []*Stage
 	Warnings []Warning
-	// Args are the build arguments that were given but that nothing declares.
+	// UnusedArgs are the build arguments that were given but that nothing declares.
 	UnusedArgs []string
+	// Epoch is SOURCE_DATE_EPOCH (reproducible-builds.org): the time that the
+	// image's config and history bear; nil: the time of the build.
+	Epoch *time.Time
 }
 
 // Target is the stage whose result the user wants.
@@ -25,8 +32,9 @@ type Stage struct {
 	Platform oci.Platform // of its base, and so of its programs
 	Base     Base
 	Steps    []Step
-	// Config is the image's config after the last step. RootFS is the base's,
-	// and History too: the solver adds what the steps added.
+	// Config is the image's config after the last step. RootFS and History are
+	// those of Base.Image, empty for any other base: the solver puts in what the
+	// base stage and the steps gave.
 	Config oci.ImageConfig
 }
 
@@ -47,7 +55,9 @@ type Image struct {
 	TopLayer string // in storage/snapshot; "" if it has none
 }
 
-// Step is one instruction after FROM.
+// Step is one instruction after FROM, or a trigger that the base left behind
+// (ONBUILD; its lines are those of FROM). The instruction ONBUILD is no step: it
+// leaves no history and is found in the stage's Config.
 type Step struct {
 	Line, EndLine int    // in the Dockerfile, from 1
 	Text          string // as progress and errors show it: "RUN apk add curl"
