@@ -17,6 +17,15 @@ type Input struct {
 	// RootfsMounted, else a plain directory that is bound onto itself.
 	Rootfs        string
 	RootfsMounted bool
+	// RootTree, when not nil, is the root filesystem as a detached mount, and
+	// stands in place of Rootfs.
+	RootTree *os.File
+	// Sources are what the bind mounts of Spec show, by cleaned target, where
+	// that is no path of the host. They and RootTree need Staging.
+	Sources map[string]Source
+	Staging Staging
+	// OwnWorkingDir gives the working directory to the user where it has to be made.
+	OwnWorkingDir bool
 	// CgroupJoin are open files into which the child writes "0" to join its cgroups.
 	CgroupJoin []*os.File
 	// CgroupBinds are shown below /sys/fs/cgroup (v1); with none, cgroup2 is mounted there.
@@ -201,6 +210,10 @@ func (c *compiler) loopbackUp() {
 func (c *compiler) openRoot() {
 	b := c.b
 	b.Call("make the mounts private", unix.SYS_MOUNT, program.Str(""), program.Str("/"), program.Int(0), program.Int(unix.MS_REC|c.rootPropagation()), program.Int(0))
+	if c.in.RootTree != nil {
+		c.takeRoot()
+		return
+	}
 	if !c.in.RootfsMounted {
 		tree := c.cloneTree("bind the rootfs", program.Int(int64(unix.AT_FDCWD)), c.in.Rootfs, true)
 		b.Call("bind the rootfs", unix.SYS_MOVE_MOUNT, program.Result(tree), program.Str(""), program.Int(int64(unix.AT_FDCWD)), program.Str(c.in.Rootfs), program.Int(unix.MOVE_MOUNT_F_EMPTY_PATH))

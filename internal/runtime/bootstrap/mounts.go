@@ -22,6 +22,7 @@ func (c *compiler) mountProc() {
 
 // mountAll makes the specification's mounts, parents before children.
 func (c *compiler) mountAll() error {
+	c.takeTrees()
 	mounts := append([]specs.Mount(nil), c.in.Spec.Mounts...)
 	sort.SliceStable(mounts, func(i, j int) bool { return depth(mounts[i].Destination) < depth(mounts[j].Destination) })
 	for _, m := range mounts {
@@ -115,12 +116,20 @@ func (c *compiler) target(what, dest string, dir bool) program.Reg {
 // bind makes a bind mount. The clone is adjusted before it is attached, so it
 // is never visible with more rights than asked.
 func (c *compiler) bind(what, source, dest string, o options) {
-	tree := c.cloneTree(what+" from "+source, program.Int(int64(unix.AT_FDCWD)), source, !o.nonRecursive)
+	tree, dir := c.bindSource(what, source, dest, o)
 	// What lies inside the clone follows the first flags; read-only is made
 	// recursive too, as a read-only volume with a writable hole is not read-only.
 	c.setAttr(what+": set its flags", tree, uint64(o.attrs), uint64(o.clear), o.propagation, !o.nonRecursive)
-	c.attach(what, tree, c.target(what, dest, c.in.IsDir(source)))
+	c.attach(what, tree, c.target(what, dest, dir))
 	c.b.Call("close", unix.SYS_CLOSE, program.Result(tree)).Ignore()
+}
+
+// bindSource returns a detached mount of what a bind shows, and whether that is a directory.
+func (c *compiler) bindSource(what, source, dest string, o options) (tree program.Reg, dir bool) {
+	if s, ok := c.in.Sources[dest]; ok {
+		return c.fromTree(what, s), s.Dir
+	}
+	return c.cloneTree(what+" from "+source, program.Int(int64(unix.AT_FDCWD)), source, !o.nonRecursive), c.in.IsDir(source)
 }
 
 // mountCgroup shows the container its own cgroups. On v1 each hierarchy is a

@@ -17,7 +17,7 @@ import (
 func (c *compiler) becomeProcess(p *specs.Process) error {
 	b := c.b
 	if !c.joins { // only a container's own directory is made, not one that an exec asks for
-		c.makeWorkingDir(p.Cwd)
+		c.makeWorkingDir(p)
 	}
 	if err := c.limits(p.Rlimits); err != nil {
 		return err
@@ -122,15 +122,25 @@ func (c *compiler) becomeUser(p *specs.Process) {
 
 // makeWorkingDir makes a missing working directory, as Docker does, while the
 // child is still root. It works inside the new root: no link can lead out.
-func (c *compiler) makeWorkingDir(cwd string) {
-	parts := strings.Split(strings.Trim(path.Clean("/"+cwd), "/"), "/")
+func (c *compiler) makeWorkingDir(p *specs.Process) {
+	parts := strings.Split(strings.Trim(path.Clean("/"+p.Cwd), "/"), "/")
 	if parts[0] == "" {
 		return
 	}
-	c.b.Call("look for the working directory", unix.SYS_FACCESSAT, program.Int(int64(unix.AT_FDCWD)), program.Str(cwd), program.Int(0)).ThenSkip(len(parts)).Ignore()
+	here := program.Int(int64(unix.AT_FDCWD))
+	look := c.b.Call("look for the working directory", unix.SYS_FACCESSAT, here, program.Str(p.Cwd), program.Int(0))
+	from := c.b.Len()
 	for i := range parts {
-		c.b.Call("make the working directory", unix.SYS_MKDIRAT, program.Int(int64(unix.AT_FDCWD)), program.Str("/"+strings.Join(parts[:i+1], "/")), program.Int(0o755)).Ignore()
+		dir := program.Str("/" + strings.Join(parts[:i+1], "/"))
+		made := c.b.Call("make the working directory", unix.SYS_MKDIRAT, here, dir, program.Int(0o755))
+		if !c.in.OwnWorkingDir {
+			made.Ignore()
+			continue
+		}
+		made.OrSkip(1)
+		c.b.Call("give away the working directory", unix.SYS_FCHOWNAT, here, dir, program.Int(p.User.UID), program.Int(p.User.GID), program.Int(unix.AT_SYMLINK_NOFOLLOW))
 	}
+	look.ThenSkip(c.b.Len() - from).Ignore()
 }
 
 // enterWorkingDir enters the working directory and checks with getcwd(2) that
