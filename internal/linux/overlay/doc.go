@@ -22,5 +22,10 @@
 // the kernel marks it and refuses to use it again. Mount takes that mark away:
 // the caller decides, by asking for Volatile, that the data may be lost.
 //
+// With IDs the owners of all files are shifted (package userns), in the upper
+// directory too: what a container's root makes belongs to 0 on the disk, as in
+// an image's layer, and to an ordinary user for everybody on the host who looks
+// through the mount. Needs Linux 5.19.
+//
 // storage/snapshot is the caller; build steps use it through that package.
 package overlay

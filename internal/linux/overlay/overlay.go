@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"berth/internal/errdefs"
+	"berth/internal/linux/userns"
 )
 
 // Options describe an overlay. Paths are absolute or relative to Base.
@@ -23,6 +24,11 @@ type Options struct {
 	// UserXattr keeps overlay's markers in user.overlay.* attributes, as an
 	// unprivileged user namespace needs, instead of trusted.overlay.*.
 	UserXattr bool
+
+	// IDs, when not nil, is a user namespace: everything below Base is on the disk
+	// as the namespace has it, and seen in the overlay as the host has it. All
+	// paths are relative to Base then.
+	IDs *userns.Namespace
 
 	// Staging is a directory that mount(2) may cover for a moment on kernels
 	// before 6.5, which know no detached overlay. Nothing stays mounted there.
@@ -43,9 +49,13 @@ func Mount(o Options) (*os.File, error) {
 	if len(o.Lower) == 0 || (o.Upper == "" && len(o.Lower) < 2) {
 		return nil, errdefs.New(errdefs.InvalidArgument, "an overlay needs a lower directory, and two without an upper one")
 	}
-	f, err := mountOnce(o)
+	once := mountOnce
+	if o.IDs != nil {
+		once = mountMapped
+	}
+	f, err := once(o)
 	if errors.Is(err, unix.EINVAL) && o.Upper != "" && clearVolatile(o.path(o.Work)) {
-		return mountOnce(o)
+		return once(o)
 	}
 	return f, err
 }
@@ -56,7 +66,11 @@ func mountOnce(o Options) (*os.File, error) {
 	case err == nil:
 		return os.NewFile(uintptr(fd), "overlay"), nil
 	case errors.Is(err, unix.ENOSYS), errors.Is(err, unix.EINVAL) && !hasLowerPlus():
-		if fd, err = mountByString(o); err == nil {
+		byString := mountByString
+		if o.IDs != nil { // on the thread whose mounts are prepared for it
+			byString = mountHere
+		}
+		if fd, err = byString(o); err == nil {
 			return os.NewFile(uintptr(fd), "overlay"), nil
 		}
 	}

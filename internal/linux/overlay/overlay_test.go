@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"berth/internal/errdefs"
+	"berth/internal/linux/userns"
 )
 
 // inNamespace runs f on a thread with a private mount namespace, which ends with the thread.
@@ -182,6 +183,98 @@ func TestUserXattr(t *testing.T) {
 			t.Errorf("no userxattr in mountinfo")
 		}
 		check(t, Unmount(o.Staging, true))
+	})
+}
+
+// What is on the disk with the ids of the container is seen with the host's, and
+// the other way around for what is made; by both ways of mounting.
+func TestMappedLayers(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("mounting needs root")
+	}
+	ids, err := userns.New(userns.Range{UID: 100000, GID: 200000, Count: 1000}, false)
+	must(t, err)
+	defer ids.Close()
+	owner := func(path string) string {
+		var st unix.Stat_t
+		if err := unix.Lstat(path, &st); err != nil {
+			return err.Error()
+		}
+		return fmt.Sprint(st.Uid, ":", st.Gid)
+	}
+	for name, mount := range map[string]func(Options) (*os.File, error){
+		"context": mountMapped,
+		"string": func(o Options) (*os.File, error) {
+			fd, err := onOwnThread(func() (int, error) {
+				if err := errors.Join(coverBase(o), actAs(o.IDs.Range.UID, o.IDs.Range.GID)); err != nil {
+					return -1, err
+				}
+				return mountHere(o)
+			})
+			return os.NewFile(uintptr(fd), "overlay"), err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := tree(t, 2)
+			o.IDs = ids
+			must(t, os.Chown(o.Base+"/1/diff/file1", 7, 8))
+			inNamespace(t, func(t *testing.T) {
+				f, err := mount(o)
+				if !check(t, err) {
+					return
+				}
+				check(t, Attach(f, o.Staging))
+				f.Close()
+				check(t, os.Remove(o.Staging+"/who")) // a whiteout is made by the overlay itself
+				check(t, os.Chown(o.Staging+"/file0", 100003, 200004))
+				err = os.WriteFile(o.Staging+"/host", nil, 0o644)
+				if !errors.Is(err, unix.EOVERFLOW) {
+					t.Errorf("the host's root, who has no id there, made a file: %v", err)
+				}
+				for path, want := range map[string]string{
+					o.Staging + "/file1": "100007:200008", o.Staging: "100000:200000", o.Staging + "/file0": "100003:200004",
+					o.Base + "/c/diff/file0": "3:4", o.Base + "/c/diff/who": "0:0", o.Base + "/c/work/work": "0:0", o.Base + "/0/diff/file0": "0:0",
+				} {
+					if got := owner(path); got != want {
+						t.Errorf("%s belongs to %s, want %s", path, got, want)
+					}
+				}
+				check(t, Unmount(o.Staging, false))
+			})
+		})
+	}
+}
+
+// A volatile overlay can be mounted again with its map, and a read-only one has it, too.
+func TestMappedVariants(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("mounting needs root")
+	}
+	ids, err := userns.New(userns.Range{UID: 100000, GID: 200000, Count: 1000}, false)
+	must(t, err)
+	defer ids.Close()
+	o := tree(t, 2)
+	o.IDs, o.Volatile = ids, true
+	readOnly := o
+	readOnly.Upper, readOnly.Work = "", ""
+	inNamespace(t, func(t *testing.T) {
+		for i, o := range []Options{o, o, readOnly} {
+			f, err := Mount(o)
+			if !check(t, err) {
+				return
+			}
+			check(t, Attach(f, o.Staging))
+			f.Close()
+			var st unix.Stat_t
+			if err := unix.Stat(o.Staging+"/who", &st); err != nil || st.Uid != 100000 {
+				t.Errorf("mount %d: uid %d, %v", i, st.Uid, err)
+			}
+			check(t, Unmount(o.Staging, false))
+		}
+		info, _ := os.ReadFile("/proc/thread-self/mountinfo")
+		if strings.Contains(string(info), o.Base) {
+			t.Error("a mount is left")
+		}
 	})
 }
 

@@ -13,25 +13,35 @@ import (
 // mountByString makes the mount with mount(2) on o.Staging, takes a detached
 // copy of it and removes the first. It serves kernels before 6.5.
 func mountByString(o Options) (int, error) {
-	data, err := optionString(o)
-	if err != nil {
-		return -1, err
-	}
+	return onOwnThread(func() (int, error) { return mountHere(o) })
+}
+
+// onOwnThread runs f on a thread that ends with it, whatever f did to the thread.
+func onOwnThread(f func() (int, error)) (int, error) {
 	type result struct {
 		fd  int
 		err error
 	}
 	done := make(chan result)
 	go func() {
-		// Relative layer names need a working directory of our own: unshare
-		// gives it to this thread alone, which therefore must end with the
-		// goroutine and is never unlocked.
-		runtime.LockOSThread()
-		fd, err := mountFrom(o, data)
+		runtime.LockOSThread() // never unlocked
+		fd, err := f()
 		done <- result{fd, err}
 	}()
 	r := <-done
 	return r.fd, r.err
+}
+
+// mountHere is mountByString on the calling thread. Relative layer names need a
+// working directory of the thread's own, which unshare gives it.
+//
+// Preconditions: the thread is locked, and ends afterwards.
+func mountHere(o Options) (int, error) {
+	data, err := optionString(o)
+	if err != nil {
+		return -1, err
+	}
+	return mountFrom(o, data)
 }
 
 func mountFrom(o Options, data string) (int, error) {

@@ -49,6 +49,9 @@ type StartOptions struct {
 	// slower by the copying of page tables, and needed to join a time
 	// namespace, which the kernel allows to nobody who shares memory.
 	OwnMemory bool
+	// NoWait gives the child its own memory too, and returns at once: for a
+	// program that waits for its starter. How it ends is not reported.
+	NoWait bool
 	// ParentTID, when not nil, receives the child's pid before the child runs.
 	ParentTID *int32
 }
@@ -110,7 +113,9 @@ func (p *Program) Start(o StartOptions) (Started, error) {
 		stackSize:  stackSize,
 	}
 	c.again = cloneArgs{flags: unix.CLONE_VFORK | unix.CLONE_PARENT, stack: args.stack + stackSize, stackSize: stackSize}
-	if !o.OwnMemory {
+	if o.NoWait {
+		args.flags &^= unix.CLONE_VFORK
+	} else if !o.OwnMemory {
 		args.flags |= unix.CLONE_VM
 		c.again.flags |= unix.CLONE_VM
 	}

@@ -11,6 +11,7 @@ import (
 	"berth/internal/errdefs"
 	"berth/internal/ident"
 	"berth/internal/linux/overlay"
+	"berth/internal/linux/userns"
 )
 
 // Prepare makes the writable layer id on top of the image whose topmost layer
@@ -66,6 +67,9 @@ type MountOptions struct {
 	// Parent is the image's topmost layer, as given to Prepare. With it a lower
 	// file that a power cut emptied is written again.
 	Parent string
+	// IDs, when not nil, is the container's user namespace: the layers keep the
+	// container's ids on the disk, the mount shows the host's.
+	IDs *userns.Namespace
 }
 
 // Mount mounts a writable layer at Merged(id), visible to the whole host. A
@@ -104,6 +108,7 @@ func (s *Store) MountDetached(ctx context.Context, id string, o MountOptions) (*
 		Upper:    id + "/diff",
 		Work:     id + "/work",
 		Volatile: o.Volatile,
+		IDs:      o.IDs,
 		Staging:  s.Merged(id),
 	})
 	return f, errdefs.Wrap(err, "mount layer", ident.Short(id))

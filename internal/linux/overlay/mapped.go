@@ -1,0 +1,84 @@
+package overlay
+
+import (
+	"errors"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"berth/internal/errdefs"
+)
+
+// mountMapped makes the overlay from layers whose owners are shifted.
+//
+// An overlay itself cannot be given a map; since Linux 5.19 the mounts that its
+// layers lie in can. One is enough: a clone of Base with the map, put over Base
+// itself. That takes a mount namespace of its own, which ends with the thread,
+// so nobody else sees it and a crash leaves nothing. The overlay keeps private
+// copies of its layers' mounts.
+//
+// An overlay works in its upper layer as whoever made it (it makes whiteouts and
+// its scratch directory). The host's root has no id in the map, so nothing could
+// be made for it: the thread takes the container's root as its user for files
+// (setfsuid(2)), with the capabilities that it had.
+func mountMapped(o Options) (*os.File, error) {
+	fd, err := onOwnThread(func() (int, error) {
+		if err := coverBase(o); err != nil {
+			return -1, err
+		}
+		if err := actAs(o.IDs.Range.UID, o.IDs.Range.GID); err != nil {
+			return -1, err
+		}
+		f, err := mountOnce(o)
+		if err != nil {
+			return -1, err
+		}
+		defer f.Close()
+		return unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	})
+	if errors.Is(err, unix.EINVAL) {
+		return nil, &errdefs.Error{Kind: errdefs.Unsupported, Op: "mount", Subject: "an overlay with shifted owners", Err: err,
+			Hint: "this takes Linux 5.19 or newer: leave --userns out"}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), "overlay"), nil
+}
+
+// coverBase puts a clone of Base with the map over it, for this thread alone.
+func coverBase(o Options) error {
+	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
+		return os.NewSyscallError("unshare", err)
+	}
+	// Slave: nothing made here gets out, and what the host unmounts is not kept busy here.
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
+		return &os.PathError{Op: "mount", Path: "/", Err: err}
+	}
+	tree, err := unix.OpenTree(unix.AT_FDCWD, o.Base, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+	if err != nil {
+		return &os.PathError{Op: "open_tree", Path: o.Base, Err: err}
+	}
+	defer unix.Close(tree)
+	if err := o.IDs.MapMount(tree, o.Base); err != nil {
+		return err
+	}
+	if err := unix.MoveMount(tree, "", unix.AT_FDCWD, o.Base, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+		return &os.PathError{Op: "move_mount", Path: o.Base, Err: err}
+	}
+	return nil
+}
+
+// actAs makes this thread's file accesses those of a user, with the capabilities
+// as they are: the kernel takes some away with the change, and they are put back.
+func actAs(uid, gid uint32) error {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var held [2]unix.CapUserData // version 3 has two words of each set
+	if err := unix.Capget(&header, &held[0]); err != nil {
+		return os.NewSyscallError("capget", err)
+	}
+	// Neither call tells an error: they return what was before.
+	unix.SetfsgidRetGid(int(gid))
+	unix.SetfsuidRetUid(int(uid))
+	return os.NewSyscallError("capset", unix.Capset(&header, &held[0]))
+}

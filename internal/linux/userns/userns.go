@@ -1,0 +1,163 @@
+// Package userns provides user namespaces: a process in one is root there, and
+// an ordinary user of the host outside.
+//
+// A user namespace (user_namespaces(7)) has a map that says which user of the
+// host each of its users is. A process whose id is 0 inside and 1879048192
+// outside has every capability over what belongs to the namespace (its mounts,
+// its network), and over files it has the rights of user 1879048192, which are
+// none: what breaks out of the container is nobody.
+//
+// Files need the same translation the other way: an image's files belong to
+// user 0. A mount can be given a map (mount_setattr(2) with
+// MOUNT_ATTR_IDMAP, Linux 5.12), by naming a user namespace that has it. In
+// such a mount a file that belongs to 0 on the disk is seen as 1879048192's, and
+// what that user makes belongs to 0 on the disk.
+//
+//	disk             mount with a map       inside the namespace
+//	0         <-->   1879048192      <-->   0
+//	1000      <-->   1879049192      <-->   1000
+//
+// New makes a namespace without a process in it: a helper child is born in it,
+// its map is written, the namespace is opened, the child ends. Package
+// runtime/bootstrap puts a container's process into it, linux/overlay makes the
+// mounts of its layers.
+package userns
+
+import (
+	"errors"
+	"os"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+
+	"berth/internal/errdefs"
+	"berth/internal/linux/program"
+)
+
+// Namespace is an open user namespace.
+type Namespace struct {
+	Range Range
+	User  *os.File // the namespace itself
+	Net   *os.File // a network namespace that belongs to it, nil: not asked for
+}
+
+// New makes a user namespace with the range as its map, and if withNet a network
+// namespace that belongs to it. Both live as long as they are open or in use.
+//
+// Preconditions: CAP_SETUID and CAP_SETGID, and a range that exists in the
+// caller's own user namespace.
+func New(r Range, withNet bool) (_ *Namespace, err error) {
+	var p [2]int
+	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
+		return nil, os.NewSyscallError("pipe2", err)
+	}
+	flags := uint64(unix.CLONE_NEWUSER)
+	if withNet {
+		flags |= unix.CLONE_NEWNET
+	}
+	child, err := holder().Start(program.StartOptions{CloneFlags: flags, FDs: p[:], Cgroup: -1, NoWait: true})
+	unix.Close(p[0])
+	if err != nil {
+		unix.Close(p[1])
+		return nil, cannotMake(err)
+	}
+	defer func() {
+		unix.Close(p[1])
+		unix.Close(child.PIDFD)
+		for {
+			if _, werr := unix.Wait4(child.PID, nil, unix.WALL, nil); werr != unix.EINTR {
+				return
+			}
+		}
+	}()
+	dir := "/proc/" + strconv.Itoa(child.PID)
+	for file, first := range map[string]uint32{"uid_map": r.UID, "gid_map": r.GID} {
+		if err := writeMap(dir+"/"+file, first, r.Count); err != nil {
+			return nil, err
+		}
+	}
+	ns := &Namespace{Range: r}
+	if ns.User, err = os.Open(dir + "/ns/user"); err == nil && withNet {
+		ns.Net, err = os.Open(dir + "/ns/net")
+	}
+	if err != nil {
+		ns.Close()
+		return nil, err
+	}
+	return ns, nil
+}
+
+// holder is the program of the child that holds a namespace until its starter
+// has opened it, or has died: it waits for the end of a pipe.
+func holder() *program.Program {
+	b := program.NewBuilder()
+	b.Call("close the writing end", unix.SYS_CLOSE, program.FD(1))
+	b.Call("wait", unix.SYS_READ, program.FD(0), program.Bytes(make([]byte, 8)), program.Int(1)).Ignore()
+	b.Call("end", unix.SYS_EXIT_GROUP, program.Int(0))
+	return b.Program()
+}
+
+// writeMap writes the one line of a map: id inside, id outside, how many.
+func writeMap(path string, first, count uint32) error {
+	line := "0 " + strconv.FormatUint(uint64(first), 10) + " " + strconv.FormatUint(uint64(count), 10) + "\n"
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(line)
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EINVAL) {
+		return errdefs.New(errdefs.Forbidden, "the ids %d to %d cannot be given to a container here: %w", first, uint64(first)+uint64(count)-1, unix.EPERM).
+			WithHint("/proc/self/uid_map and gid_map list the ids that this host or container has: take some with --userns UID:GID:COUNT")
+	}
+	return err
+}
+
+func cannotMake(err error) error {
+	switch {
+	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EUSERS):
+		return errdefs.New(errdefs.Unsupported, "cannot make a user namespace: %w", err).
+			WithHint("the host allows too few: sysctl user.max_user_namespaces=15000")
+	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.EPERM):
+		return errdefs.New(errdefs.Unsupported, "cannot make a user namespace: %w", err).
+			WithHint("this kernel has none, or a sandbox forbids them: leave --userns out")
+	}
+	return err
+}
+
+// Of opens the user namespace of a running process, which maps the range.
+func Of(pid int, r Range) (*Namespace, error) {
+	f, err := os.Open("/proc/" + strconv.Itoa(pid) + "/ns/user")
+	if err != nil {
+		return nil, err
+	}
+	return &Namespace{Range: r, User: f}, nil
+}
+
+// Close lets go of the namespace; who is in it stays.
+func (n *Namespace) Close() {
+	for _, f := range [...]*os.File{n.User, n.Net} {
+		if f != nil {
+			f.Close()
+		}
+	}
+}
+
+// MapMount gives a detached mount the namespace's map: its files are seen as the
+// container's. dir is the directory that was mounted, for the error.
+//
+// Preconditions: CAP_SYS_ADMIN in the file system's own user namespace; the mount
+// was never attached.
+func (n *Namespace) MapMount(tree int, dir string) error {
+	err := unix.MountSetattr(tree, "", unix.AT_EMPTY_PATH, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_IDMAP, Userns_fd: uint64(n.User.Fd())})
+	if errors.Is(err, unix.EINVAL) {
+		return errdefs.New(errdefs.Unsupported, "the file system of %s cannot be mounted with shifted owners", dir).
+			WithHint("put it on ext4, xfs, btrfs or tmpfs of a newer kernel, or leave --userns out")
+	}
+	if err != nil {
+		return &os.PathError{Op: "mount_setattr", Path: dir, Err: err}
+	}
+	return nil
+}
