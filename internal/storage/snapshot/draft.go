@@ -32,6 +32,8 @@ type Draft struct {
 	parent string
 	path   string
 	lock   *os.File
+	merged *os.File // while it is mounted
+	used   bool     // it was mounted: the kernel's own notes lie about
 	synced bool
 }
 
@@ -175,7 +177,7 @@ func (d *Draft) Sync(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return context.Cause(ctx)
 	}
-	if err := d.describe(); err != nil {
+	if err := d.finish(); err != nil {
 		return err
 	}
 	d.s.step("sync data")
@@ -184,6 +186,14 @@ func (d *Draft) Sync(ctx context.Context) error {
 	}
 	d.synced = true
 	return nil
+}
+
+// finish makes the draft what a layer is: its files, and the small ones beside them.
+func (d *Draft) finish() error {
+	if err := d.cleanMount(); err != nil {
+		return err
+	}
+	return d.describe()
 }
 
 // describe writes the small files beside diff.
@@ -218,18 +228,7 @@ func (d *Draft) Commit(ctx context.Context) (string, error) {
 			return "", err
 		}
 	}
-	link, err := os.ReadFile(d.path + "/link")
-	if err != nil {
-		return "", err
-	}
-	d.s.step("rename")
-	if err := os.Rename(d.path, d.s.Path(d.id)); err != nil {
-		return "", err
-	}
-	d.path = d.s.Path(d.id) // a Discard after a failure below removes the layer again
-	// After the rename: a link to nothing is always garbage.
-	d.s.step("link")
-	if err := d.s.symlink(string(link), d.id); err != nil {
+	if err := d.publish(); err != nil {
 		return "", err
 	}
 	d.s.step("sync links")
@@ -244,10 +243,72 @@ func (d *Draft) Commit(ctx context.Context) (string, error) {
 	return d.id, nil
 }
 
+// CommitUnsynced is Commit without a sync: for a layer of a build, of which
+// there are many, and which can be made again. A power cut may take any part of
+// it. Before something that has to outlast one names the layer, Store.Sync is called.
+func (d *Draft) CommitUnsynced(ctx context.Context) (string, error) {
+	if err := ctx.Err(); err != nil {
+		return "", context.Cause(ctx)
+	}
+	if err := d.finish(); err != nil {
+		return "", err
+	}
+	if err := d.publish(); err != nil {
+		return "", err
+	}
+	d.close()
+	return d.id, nil
+}
+
+// publish gives the layer its name.
+func (d *Draft) publish() error {
+	link, err := os.ReadFile(d.path + "/link")
+	if err != nil {
+		return err
+	}
+	d.s.step("rename")
+	if err := os.Rename(d.path, d.s.Path(d.id)); err != nil {
+		return err
+	}
+	d.path = d.s.Path(d.id) // a Discard after a failure below removes the layer again
+	// After the rename: a link to nothing is always garbage.
+	d.s.step("link")
+	return d.s.symlink(string(link), d.id)
+}
+
+// Sync makes layers that were committed without a sync survive a power cut, and
+// with them everything else on their file system (syncfs(2)).
+func (s *Store) Sync(ctx context.Context, ids ...string) error {
+	if err := ctx.Err(); err != nil {
+		return context.Cause(ctx)
+	}
+	for _, id := range ids {
+		if _, err := s.lowerOf(id); err != nil {
+			return err
+		}
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	dir, err := os.Open(s.dir)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	s.step("sync store")
+	if err := unix.Syncfs(int(dir.Fd())); err != nil {
+		return &os.PathError{Op: "syncfs", Path: s.dir, Err: err}
+	}
+	return nil
+}
+
 // Discard gives the draft up and deletes it. After a successful Commit it does nothing.
 func (d *Draft) Discard() error {
 	if d.lock == nil {
 		return nil
+	}
+	if err := d.Unmount(); err != nil {
+		return err
 	}
 	defer d.close()
 	trash, err := d.s.toTrash(d.path)

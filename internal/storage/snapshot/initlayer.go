@@ -117,7 +117,7 @@ func (d *Draft) publishInit() (string, error) {
 	if err := unix.Mkdir(d.path+"/work", layerMode); err != nil {
 		return "", &os.PathError{Op: "mkdir", Path: d.path + "/work", Err: err}
 	}
-	if err := d.addMountPoints(); err != nil {
+	if err := d.addMountPoints(d.Dir(), mountPoints[:]); err != nil {
 		return "", err
 	}
 	link := ident.NewLink()
@@ -150,15 +150,15 @@ func (d *Draft) publishInit() (string, error) {
 	return lower, os.Rename(d.path, d.s.Path(d.id))
 }
 
-// addMountPoints makes the mount points that the image lacks.
-func (d *Draft) addMountPoints() error {
+// addMountPoints makes, in dir, those of the mount points that the image lacks.
+func (d *Draft) addMountPoints(dir string, points []mountPoint) error {
 	view, err := d.view()
 	if err != nil {
 		return err
 	}
 	defer view.Close()
-	t := initTree{view: view, dir: d.Dir()}
-	for _, m := range mountPoints {
+	t := initTree{view: view, dir: dir}
+	for _, m := range points {
 		if err := t.add(m); err != nil {
 			return errdefs.Wrap(err, "add", m.path)
 		}
