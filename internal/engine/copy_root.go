@@ -41,7 +41,7 @@ func (c *Containers) withRoot(ctx context.Context, ref string, write bool, f fun
 			defer root.Close()
 			return f(root, rec)
 		}
-		l, err := c.e.acquire(id)
+		l, err := c.e.acquireFinished(ctx, id)
 		if err == nil {
 			err = c.e.withStoppedRoot(ctx, rec, write, func(root *os.File) error { return f(root, rec) })
 			return errors.Join(err, l.end())

@@ -102,7 +102,8 @@ func (x *execution) connect(_ context.Context) (*monitor.Connection, error) {
 		return conn, nil
 	}
 	x.plan.ExecOnly = true
-	return spawnMonitor(x.rec.ID)
+	conn, _, err = spawnMonitor(x.rec.ID)
+	return conn, err
 }
 
 func (x *execution) send(conn *monitor.Connection, out *bootstrap.Compiled) (pid int, err error) {

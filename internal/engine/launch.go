@@ -70,6 +70,7 @@ func (e *Engine) start(ctx context.Context, r *container.Record, m *spawning, l 
 	if mon, err = m.wait(); err != nil {
 		return nil, nil, err
 	}
+	l.note(m.pid) // from here on whatever becomes of us: it gets the lease, or ends
 	if err := monitor.Send(mon.FD(), &s.plan, out.Program, fds); err != nil {
 		return nil, nil, err
 	}

@@ -16,6 +16,7 @@ import (
 type spawning struct {
 	done chan struct{}
 	conn *monitor.Connection
+	pid  int
 	err  error
 }
 
@@ -24,7 +25,7 @@ func beginMonitor(id string) *spawning {
 	s := &spawning{done: make(chan struct{})}
 	go func() {
 		defer close(s.done)
-		s.conn, s.err = spawnMonitor(id)
+		s.conn, s.pid, s.err = spawnMonitor(id)
 	}()
 	return s
 }
@@ -50,16 +51,16 @@ func (s *spawning) giveUp() {
 // for a moment before they execve, so its executable must not be writable
 // through /proc/PID/exe (CVE-2019-5736): it is executed from a detached
 // read-only clone of its mount, where that is permitted.
-func spawnMonitor(id string) (*monitor.Connection, error) {
+func spawnMonitor(id string) (conn *monitor.Connection, pid int, err error) {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return nil, os.NewSyscallError("socketpair", err)
+		return nil, 0, os.NewSyscallError("socketpair", err)
 	}
 	defer unix.Close(pair[1])
 	dev, err := null()
 	if err != nil {
 		unix.Close(pair[0])
-		return nil, err
+		return nil, 0, err
 	}
 	defer dev.Close()
 	// Before it executes, the child of ForkExec moves descriptors about: its own
@@ -67,16 +68,16 @@ func spawnMonitor(id string) (*monitor.Connection, error) {
 	const moved = 8
 	exe, done := readOnlyExecutable(max(int(dev.Fd()), pair[1], controlFD) + moved)
 	defer done()
-	_, err = syscall.ForkExec(exe, []string{monitorRole, id}, &syscall.ProcAttr{
+	pid, err = syscall.ForkExec(exe, []string{monitorRole, id}, &syscall.ProcAttr{
 		Dir: "/", Env: []string{"GOMAXPROCS=1"}, // one thread of work, one set of the runtime's caches
 		Files: []uintptr{dev.Fd(), dev.Fd(), dev.Fd(), uintptr(pair[1])},
 		Sys:   &syscall.SysProcAttr{Setsid: true},
 	})
 	if err != nil {
 		unix.Close(pair[0])
-		return nil, errdefs.Wrap(err, "start", "the container's monitor")
+		return nil, 0, errdefs.Wrap(err, "start", "the container's monitor")
 	}
-	return monitor.NewConnection(pair[0]), nil
+	return monitor.NewConnection(pair[0]), pid, nil
 }
 
 // readOnlyExecutable returns a path of this executable on a read-only mount, by

@@ -52,9 +52,7 @@ func (c *Containers) startID(ctx context.Context, id string, o StartOptions, res
 
 // launch starts the container under the lease, with the monitor that is being spawned for it.
 func (c *Containers) launch(ctx context.Context, rec *container.Record, l *lease, m *spawning, o StartOptions, restarts int) (*Attachment, []string, error) {
-	if rec.HostConfig.CgroupParent != "" {
-		l.note(rec.HostConfig.CgroupParent)
-	}
+	l.cgroupParent = rec.HostConfig.CgroupParent
 	mon, warnings, err := c.e.start(ctx, rec, m, l, o.Attach, restarts)
 	if err != nil {
 		m.giveUp()
@@ -69,18 +67,11 @@ func (c *Containers) launch(ctx context.Context, rec *container.Record, l *lease
 
 // acquireEnded takes the lease of a container that does not run, waiting for
 // who works on it: its monitor may still be taking it down for a moment after
-// the end was told, another command may be looking whether it is alive. If its
-// last holder died, that one's work is finished first. errAlive means that the
-// other has started the container.
+// the end was told, another command may be looking whether it is alive. errAlive
+// means that the other has started the container.
 func (e *Engine) acquireEnded(ctx context.Context, id string) (*lease, error) {
 	for end := time.Now().Add(takeDownLimit); ; {
-		l, err := e.acquire(id)
-		if err == nil && l.left {
-			if err = e.finishFor(ctx, id, l.cgroupParent); err != nil {
-				return nil, errors.Join(err, l.pass())
-			}
-			l.left = false
-		}
+		l, err := e.acquireFinished(ctx, id)
 		if err == nil || time.Now().After(end) || !errors.Is(err, errdefs.Conflict) {
 			return l, err
 		}
@@ -93,6 +84,19 @@ func (e *Engine) acquireEnded(ctx context.Context, id string) (*lease, error) {
 		case <-time.After(5 * time.Millisecond):
 		}
 	}
+}
+
+// acquireFinished is acquire, and finishes the work of a holder that died.
+func (e *Engine) acquireFinished(ctx context.Context, id string) (*lease, error) {
+	l, err := e.acquire(id)
+	if err != nil || !l.left {
+		return l, err
+	}
+	if err := e.finishFor(ctx, id, l.cgroupParent); err != nil {
+		return nil, errors.Join(err, l.pass())
+	}
+	l.left = false
+	return l, nil
 }
 
 var errAlive = errors.New("the container has been started by another command")

@@ -119,31 +119,10 @@ func (l *lab) worksOn(when string) {
 			l.t.Fatal(when)
 		}
 	}()
-	// On a busy machine a killed process can hold its lease, and with it name and
-	// port, for some milliseconds longer than the next command takes to look.
-	l.eventually("the next commands work", func() bool {
-		l.must("ps", "-a")
-		l.berth("rm", "-f", "x1") // there may be none
-		r := l.berth(append([]string{"run"}, program([]string{"--rm"}, "/bin/echo", "well")...)...)
-		if r.code != 0 && !strings.Contains(r.err, "already") {
-			l.t.Fatalf("run: %+v", r)
-		}
-		return r.code == 0 && r.out == "well\n"
-	})
-	l.settledOr(when)
-}
-
-func (l *lab) settledOr(when string) {
-	l.t.Helper()
-	defer func() {
-		if l.t.Failed() {
-			l.t.Log(when)
-		}
-	}()
-	// A dying process can hold its lease for some milliseconds longer on a busy
-	// machine: then it is the command after next that cleans.
-	l.gone(func() []string {
-		l.berth("ps", "-aq")
-		return l.leftovers()
-	})
+	l.must("ps", "-a")
+	l.berth("rm", "-f", "x1") // there may be none
+	if got := l.must(append([]string{"run"}, program([]string{"--rm"}, "/bin/echo", "well")...)...); got != "well" {
+		l.t.Errorf("run prints %q", got)
+	}
+	l.settled()
 }

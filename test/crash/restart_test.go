@@ -114,9 +114,9 @@ func TestMonitorKilledInBackOff(t *testing.T) {
 	if !killed {
 		t.Fatal("no monitor to kill")
 	}
-	l.eventually("the end is noticed", func() bool {
-		return l.must("ps", "-a", "--filter", "name=c1", "--format", "{{.State}}") == "exited"
-	})
+	if got := l.must("ps", "-a", "--filter", "name=c1", "--format", "{{.State}}"); got != "exited" {
+		t.Errorf("ps: %s", got)
+	}
 	if got := l.inspect("c1", "{{.State.ExitCode}}"); got != "1" {
 		t.Errorf("exit code %s", got)
 	}

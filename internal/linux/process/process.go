@@ -91,13 +91,11 @@ func HandlesSignal(pid int, sig unix.Signal) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	for line := range strings.Lines(string(text)) {
-		if v, ok := strings.CutPrefix(line, "SigCgt:"); ok {
-			mask, err := strconv.ParseUint(strings.TrimSpace(v), 16, 64)
-			return mask&(1<<(sig-1)) != 0, err
-		}
+	mask, err := strconv.ParseUint(string(statusField(text, "SigCgt:")), 16, 64)
+	if err != nil {
+		return false, errdefs.New(errdefs.Internal, "no SigCgt in /proc/%d/status", pid)
 	}
-	return false, errdefs.New(errdefs.Internal, "no SigCgt in /proc/%d/status", pid)
+	return mask&(1<<(sig-1)) != 0, nil
 }
 
 // readSmall reads a small file of /proc in one call, without os.File's overhead.
