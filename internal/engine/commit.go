@@ -188,7 +188,7 @@ func (m *commit) copy(ctx context.Context, draft *snapshot.Draft) (res archive.R
 		return res, err
 	}
 	defer into.Close()
-	changed, err := rootChanged(upper, into)
+	changed, err := archive.RootChanged(upper, into)
 	if err != nil {
 		return res, err
 	}

@@ -37,7 +37,9 @@
 //   - A pull takes minutes, too long for that. It has a Lease instead: a locked
 //     file in ".leases" that lists the layers and images it counts on. They are in
 //     use as long as the lock is held. Each line is added under the shared lock,
-//     so a removal sees it or the pull sees that the layer is gone.
+//     so a removal sees it or the pull sees that the layer is gone. A build's lease
+//     also lists layers that are in the layer store and in no record (Keep): they
+//     get one when an image is made of them (Adopt).
 //   - ".names.lock" orders the writers of repositories.json. Readers need no lock:
 //     the file is replaced as a whole.
 //

@@ -156,15 +156,16 @@ func (l *Lease) Put(ctx context.Context, config []byte, parent oci.Digest) (*Ima
 
 // leases are the live leases: their names and what they list.
 type leases struct {
-	names   map[string]bool
-	digests map[oci.Digest]bool
+	names     map[string]bool
+	digests   map[oci.Digest]bool
+	snapshots map[string]bool // see Lease.Keep
 }
 
 // leases reads the live leases and removes those of dead processes.
 //
 // Preconditions: the store's lock is held exclusively.
 func (s *Store) leases() (leases, error) {
-	all := leases{map[string]bool{}, map[oci.Digest]bool{}}
+	all := leases{map[string]bool{}, map[oci.Digest]bool{}, map[string]bool{}}
 	entries, err := os.ReadDir(s.leaseDir())
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return all, err
@@ -192,7 +193,10 @@ func (s *Store) leases() (leases, error) {
 		}
 		all.names[e.Name()] = true
 		for line := range strings.Lines(string(b)) {
-			if d, err := oci.ParseDigest(strings.TrimSuffix(line, "\n")); err == nil {
+			line = strings.TrimSuffix(line, "\n")
+			if id, ok := keptBy(line); ok {
+				all.snapshots[id] = true
+			} else if d, err := oci.ParseDigest(line); err == nil {
 				all.digests[d] = true
 			}
 		}

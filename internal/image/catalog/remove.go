@@ -125,10 +125,10 @@ func (r *Removal) sweepTemps() error {
 	return nil
 }
 
-// GC takes what no record leads to out of the layer store: drafts of dead
-// processes, layers without a record, and the writable layers that isContainer
-// does not know.
-func (r *Removal) GC(isContainer func(id string) bool) error {
+// GC takes what no record and no lease leads to out of the layer store: drafts
+// of dead processes, and all layers, writable ones too, that inUse does not
+// claim for somebody else, a container or the build cache.
+func (r *Removal) GC(inUse func(id string) bool) error {
 	chains, err := r.s.chains()
 	if err != nil {
 		return err
@@ -141,7 +141,7 @@ func (r *Removal) GC(isContainer func(id string) bool) error {
 		}
 		known[id] = true
 	}
-	return r.s.layers.GC(func(id string) bool { return known[id] || isContainer(id) })
+	return r.s.layers.GC(func(id string) bool { return known[id] || r.Kept(id) || inUse(id) })
 }
 
 // layers removes those of the candidates that nothing uses.
@@ -163,7 +163,7 @@ func (r *Removal) layers(candidates []oci.Digest, inUse func(snapshot string) bo
 		if err != nil && l.Snapshot == "" {
 			continue // a damaged record: its directory is left to check and repair
 		}
-		if inUse(l.Snapshot) {
+		if inUse(l.Snapshot) || r.Kept(l.Snapshot) {
 			continue
 		}
 		drop = append(drop, l)

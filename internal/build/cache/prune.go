@@ -1,0 +1,253 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"os"
+
+	"berth/internal/atomicfile"
+	"berth/internal/filelock"
+	"berth/internal/image/catalog"
+)
+
+// PruneOptions say what Prune removes.
+type PruneOptions struct {
+	// Match selects items; nil selects all.
+	Match func(*Item) bool
+	// Keep is how many bytes may stay: what was used last is kept.
+	Keep int64
+	// All also forgets the records of layers that an image has. That frees
+	// nothing now; the layers go with the image.
+	All bool
+}
+
+// Pruned is what was removed, in the order of removal.
+type Pruned struct {
+	Items []Item
+	Freed int64 // bytes
+}
+
+// Prune removes what nobody uses: records, the layers that only they named, and
+// cache mounts. It waits for no build, and takes nothing that a running one
+// stands on.
+func (c *Cache) Prune(ctx context.Context, o PruneOptions) (Pruned, error) {
+	var p Pruned
+	if err := c.measure(); err != nil {
+		return p, err
+	}
+	right, err := c.images.Exclusive()
+	if err != nil {
+		return p, err
+	}
+	err = c.prune(ctx, right, o, &p)
+	err = errors.Join(err, right.Close())
+	_, rerr := c.layers.Reclaim(ctx)
+	return p, errors.Join(err, rerr, c.reclaimMounts())
+}
+
+// Enforce brings the cache within limit bytes, as far as running builds let it,
+// and collects what killed ones left. A build calls it when it ends.
+func (c *Cache) Enforce(ctx context.Context, limit int64) (Pruned, error) {
+	return c.Prune(ctx, PruneOptions{Keep: max(limit, 0)})
+}
+
+// Usage returns all items, those used longest ago first.
+func (c *Cache) Usage(ctx context.Context) ([]Item, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, context.Cause(ctx)
+	}
+	if err := c.measure(); err != nil {
+		return nil, err
+	}
+	right, err := c.images.Exclusive()
+	if err != nil {
+		return nil, err
+	}
+	s, err := c.survey(right)
+	if err == nil {
+		err = s.addMounts()
+	}
+	if err = errors.Join(err, right.Close()); err != nil {
+		return nil, err
+	}
+	s.oldestFirst()
+	items := make([]Item, len(s.items))
+	for i, it := range s.items {
+		items[i] = it.Item
+	}
+	return items, nil
+}
+
+func (c *Cache) prune(ctx context.Context, right *catalog.Removal, o PruneOptions, p *Pruned) error {
+	if err := c.sweep(); err != nil {
+		return err
+	}
+	s, err := c.survey(right)
+	if err != nil {
+		return err
+	}
+	if err := s.addMounts(); err != nil {
+		return err
+	}
+	if err := s.prune(ctx, o, p); err != nil {
+		return err
+	}
+	return c.collect(right)
+}
+
+// prune removes items until the options are met.
+func (s *survey) prune(ctx context.Context, o PruneOptions, p *Pruned) error {
+	s.oldestFirst()
+	var total int64
+	for _, it := range s.items {
+		if !it.Shared {
+			total += it.Size
+		}
+	}
+	// An item can go when no layer lies on its own. Using a step uses all below
+	// it, so one pass does nearly always; another follows while it helps.
+	for again := true; again; {
+		again = false
+		left := make([]*item, 0, len(s.items))
+		for _, it := range s.items {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			gone := false
+			if (o.Keep == 0 || total > o.Keep) && it.prunable(o) {
+				var err error
+				if gone, err = s.remove(it); err != nil {
+					return err
+				}
+			}
+			if !gone {
+				left = append(left, it)
+				continue
+			}
+			again = true
+			p.Items = append(p.Items, it.Item)
+			if !it.Shared {
+				p.Freed += it.Size
+				total -= it.Size
+			}
+		}
+		s.items = left
+	}
+	return nil
+}
+
+// prunable reports whether the options select the item and nothing holds it.
+func (it *item) prunable(o PruneOptions) bool {
+	switch {
+	case it.InUse, o.Match != nil && !o.Match(&it.Item):
+		return false
+	case it.Type == CacheMount:
+		return true
+	case !it.made: // it has no bytes, and goes with the layer it stands on
+		return o.Keep == 0
+	case it.Shared:
+		return o.Keep == 0 && o.All
+	}
+	return it.layer.users == 0
+}
+
+// remove removes an item. It reports false if that has to wait: a cache mount is in use.
+func (s *survey) remove(it *item) (bool, error) {
+	if it.Type == CacheMount {
+		return s.c.removeMount(it.ID)
+	}
+	s.c.step("remove record")
+	if err := s.c.drop(it.key); err != nil {
+		return false, err
+	}
+	if it.made {
+		it.layer.records--
+		it.layer.release()
+	}
+	return true, nil
+}
+
+// release tells the layers below that this one will be collected, if it will.
+func (l *layer) release() {
+	for ; l != nil && l.users == 0 && l.records == 0 && !l.pinned; l = l.parent {
+		if l.parent != nil {
+			l.parent.users--
+		}
+	}
+}
+
+// collect removes the layers that no record names any more: what prune gave up,
+// what killed builds left, and what lay on a layer whose record was replaced.
+func (c *Cache) collect(right *catalog.Removal) error {
+	named, err := c.Layers()
+	if err != nil {
+		return err
+	}
+	container, err := c.layers.UnderWritable()
+	if err != nil {
+		return err
+	}
+	c.step("collect")
+	if _, err := right.Sweep(func(id string) bool { return named(id) || container(id) }); err != nil {
+		return err
+	}
+	return right.GC(func(id string) bool { return named(id) || container(id) || !c.layers.Committed(id) })
+}
+
+// sweep removes what cannot be of use to anybody: records of an earlier boot
+// whose layers were never synced, records whose layer or whose layer below is
+// gone, temporary files, locks of dead processes.
+//
+// Preconditions: the catalog's exclusive lock is held, so nobody writes records.
+func (c *Cache) sweep() error {
+	if err := c.makeDirs(); err != nil {
+		return err
+	}
+	records, err := c.records()
+	if err != nil {
+		return err
+	}
+	for _, r := range records {
+		gone := func(layer string) bool { return layer != "" && !c.layers.Exists(layer) }
+		if !c.current(r.Record) || gone(r.Layer) || gone(r.Below) {
+			if err := c.drop(r.Key); err != nil {
+				return err
+			}
+		}
+	}
+	entries, err := os.ReadDir(c.recordDir())
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if atomicfile.IsTemp(e.Name()) {
+			if err := os.Remove(c.recordDir() + "/" + e.Name()); err != nil {
+				return err
+			}
+		}
+	}
+	return c.sweepLocks()
+}
+
+// sweepLocks removes the lock files that nobody holds. Who opened one just now
+// notices that it is gone, and makes it again.
+func (c *Cache) sweepLocks() error {
+	entries, err := os.ReadDir(c.lockDir())
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		path := c.lockDir() + "/" + e.Name()
+		l, err := filelock.TryExclusive(path)
+		if errors.Is(err, filelock.ErrLocked) {
+			continue
+		}
+		if err == nil {
+			err = errors.Join(os.Remove(path), l.Unlock())
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
