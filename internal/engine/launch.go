@@ -36,6 +36,7 @@ type launch struct {
 
 	rootfsDir string
 	rootfs    *os.File
+	filesDir  string // holds its /etc/hosts and the like
 	group     *cgroup.Group
 	release   func() error // ends what kept the group alive before the container was in it
 	cgroupDir *os.File
@@ -48,7 +49,7 @@ type launch struct {
 // monitor, to which the lease passes. On failure everything made here is undone
 // and the container is as before; the monitor is the caller's to give up.
 func (e *Engine) start(ctx context.Context, r *container.Record, m *spawning, l *lease, attach *AttachOptions, restarts int) (mon *monitor.Connection, warnings []string, err error) {
-	s := &launch{e: e, r: r, h: &r.HostConfig, cu: cleanup.New()}
+	s := &launch{e: e, r: r, h: &r.HostConfig, cu: cleanup.New(), filesDir: e.store.StateDir(r.ID)}
 	s.plan.Restarts = restarts
 	defer func() {
 		if err != nil {
@@ -63,15 +64,11 @@ func (e *Engine) start(ctx context.Context, r *container.Record, m *spawning, l 
 		return nil, nil, err
 	}
 	s.fillPlan(attach, l, len(out.FDs))
-	fds := make([]int, 0, len(out.FDs)+len(s.fds))
-	for _, f := range append(append([]*os.File{}, out.FDs...), s.fds...) {
-		fds = append(fds, int(f.Fd()))
-	}
 	if mon, err = m.wait(); err != nil {
 		return nil, nil, err
 	}
 	l.note(m.pid) // from here on whatever becomes of us: it gets the lease, or ends
-	if err := monitor.Send(mon.FD(), &s.plan, out.Program, fds); err != nil {
+	if err := monitor.Send(mon.FD(), &s.plan, out.Program, s.descriptors(out)); err != nil {
 		return nil, nil, err
 	}
 	_, err = mon.AwaitStart()
@@ -83,37 +80,49 @@ func (e *Engine) start(ctx context.Context, r *container.Record, m *spawning, l 
 	return mon, s.warnings, l.pass()
 }
 
-// prepare makes the rootfs, the cgroup and the network, and compiles the facts
-// about them into the program's input. The network is kernel work of its own
-// and is made at the same time as the rest.
+// prepare makes what a container needs around it and compiles the facts about
+// that into the program's input.
 func (s *launch) prepare(ctx context.Context) error {
 	if err := s.e.store.MakeStateDir(s.r.ID); err != nil {
 		return err
 	}
+	if err := s.surround(ctx, s.mountRootfs); err != nil {
+		return err
+	}
+	if err := s.specify(ctx, nil); err != nil {
+		return err
+	}
+	return s.stdio()
+}
+
+// surround makes the rootfs, the cgroup and the network. The network is kernel
+// work of its own and is made at the same time as the rest.
+func (s *launch) surround(ctx context.Context, rootfs func(context.Context) error) error {
 	netDone := make(chan error, 1)
 	go func() { netDone <- s.attachNetwork(ctx) }()
-	err := errors.Join(s.mountRootfs(ctx), s.makeCgroup())
+	err := errors.Join(rootfs(ctx), s.makeCgroup())
 	err = errors.Join(err, <-netDone)
 	if s.net != nil {
 		s.warnings = append(s.warnings, s.net.Warnings...)
 		s.cu.Add(func() error { return s.e.networks.Detach(context.WithoutCancel(ctx), s.r.ID) })
 	}
-	if err != nil {
-		return err
-	}
+	return err
+}
+
+// specify compiles record and facts into the program's input; more are mounts
+// that the record does not know of.
+func (s *launch) specify(ctx context.Context, more []specs.Mount) error {
 	facts, err := s.facts(ctx)
 	if err != nil {
 		return err
 	}
+	facts.Binds = append(facts.Binds, more...)
 	if s.in.Spec, err = spec.Build(s.r, facts); err != nil {
 		return err
 	}
 	s.in.IsDir = isDir
 	s.in.ConsoleOwner = facts.User.UID
-	if err := s.rights(); err != nil {
-		return err
-	}
-	return s.stdio()
+	return s.rights()
 }
 
 func isDir(path string) bool {
@@ -263,6 +272,17 @@ func (s *launch) joins() (map[specs.LinuxNamespaceType]string, error) {
 		s.in.Namespaces[m.t] = f
 	}
 	return join, nil
+}
+
+// descriptors are what goes along with the program: its own, then the monitor's.
+func (s *launch) descriptors(out *bootstrap.Compiled) []int {
+	fds := make([]int, 0, len(out.FDs)+len(s.fds))
+	for _, list := range [...][]*os.File{out.FDs, s.fds} {
+		for _, f := range list {
+			fds = append(fds, int(f.Fd()))
+		}
+	}
+	return fds
 }
 
 // monitorFD adds a descriptor for the monitor and returns its place among them.

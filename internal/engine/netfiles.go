@@ -110,16 +110,17 @@ func publishedPorts(r *container.Record, published map[string][]container.PortBi
 }
 
 // networkFiles writes /etc/hosts, /etc/hostname and /etc/resolv.conf of a
-// container beside its record and returns their bind mounts. A container that
-// shares another's network shares its files too, as Docker does.
+// container and returns their bind mounts. They are made anew by every start,
+// so they lie among the run-time files: usually on a tmpfs, and a full disk
+// does not keep a container from starting. A container that shares another's
+// network shares its files too, as Docker does.
 func (s *launch) networkFiles() ([]specs.Mount, error) {
-	owner := s.r.ID
+	dir := s.filesDir
 	if ref, ok := containerMode(s.h.NetworkMode); ok {
-		owner = ref
+		dir = s.e.store.StateDir(ref)
 	} else if err := s.writeNetworkFiles(); err != nil {
 		return nil, err
 	}
-	dir := s.e.store.Dir(owner)
 	list := make([]specs.Mount, 0, 3)
 	for _, name := range [...]string{"resolv.conf", "hostname", "hosts"} {
 		list = append(list, specs.Mount{Destination: "/etc/" + name, Type: "bind", Source: filepath.Join(dir, name), Options: []string{"rbind", "rprivate"}})
@@ -142,9 +143,8 @@ func (s *launch) writeNetworkFiles() error {
 			return err
 		}
 	}
-	dir := s.e.store.Dir(s.r.ID)
 	for file, text := range map[string][]byte{"hosts": hosts, "resolv.conf": resolv, "hostname": []byte(name + "\n")} {
-		if err := os.WriteFile(filepath.Join(dir, file), text, 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(s.filesDir, file), text, 0o644); err != nil {
 			return err
 		}
 	}

@@ -52,15 +52,26 @@ func (s *spawning) giveUp() {
 // through /proc/PID/exe (CVE-2019-5736): it is executed from a detached
 // read-only clone of its mount, where that is permitted.
 func spawnMonitor(id string) (conn *monitor.Connection, pid int, err error) {
+	// One thread of work, one set of the runtime's caches.
+	sock, pid, err := spawnRole([]string{monitorRole, id}, []string{"GOMAXPROCS=1"})
+	if err != nil {
+		return nil, 0, errdefs.Wrap(err, "start", "the container's monitor")
+	}
+	return monitor.NewConnection(sock), pid, nil
+}
+
+// spawnRole starts this executable in another role, which finds the other end
+// of the returned socket at controlFD.
+func spawnRole(argv, env []string) (sock, pid int, err error) {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return nil, 0, os.NewSyscallError("socketpair", err)
+		return -1, 0, os.NewSyscallError("socketpair", err)
 	}
 	defer unix.Close(pair[1])
 	dev, err := null()
 	if err != nil {
 		unix.Close(pair[0])
-		return nil, 0, err
+		return -1, 0, err
 	}
 	defer dev.Close()
 	// Before it executes, the child of ForkExec moves descriptors about: its own
@@ -68,16 +79,16 @@ func spawnMonitor(id string) (conn *monitor.Connection, pid int, err error) {
 	const moved = 8
 	exe, done := readOnlyExecutable(max(int(dev.Fd()), pair[1], controlFD) + moved)
 	defer done()
-	pid, err = syscall.ForkExec(exe, []string{monitorRole, id}, &syscall.ProcAttr{
-		Dir: "/", Env: []string{"GOMAXPROCS=1"}, // one thread of work, one set of the runtime's caches
+	pid, err = syscall.ForkExec(exe, argv, &syscall.ProcAttr{
+		Dir: "/", Env: env,
 		Files: []uintptr{dev.Fd(), dev.Fd(), dev.Fd(), uintptr(pair[1])},
 		Sys:   &syscall.SysProcAttr{Setsid: true},
 	})
 	if err != nil {
 		unix.Close(pair[0])
-		return nil, 0, errdefs.Wrap(err, "start", "the container's monitor")
+		return -1, 0, err
 	}
-	return monitor.NewConnection(pair[0]), pid, nil
+	return pair[0], pid, nil
 }
 
 // readOnlyExecutable returns a path of this executable on a read-only mount, by
