@@ -1,0 +1,129 @@
+package copy
+
+import (
+	"context"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"berth/internal/build/plan"
+	"berth/internal/errdefs"
+	"berth/internal/linux/rootpath"
+	"berth/internal/oci"
+)
+
+// Options say how Into copies.
+type Options struct {
+	// Owner is who everything belongs to. nil looks --chown up in the
+	// destination's own /etc/passwd and /etc/group.
+	Owner *Owner
+	// Progress is told of every file that was made, with its bytes. It may be nil.
+	Progress func(bytes int64)
+	// Expect is the digest that Digest gave, and that what was copied must still
+	// have: files of a context may change while they are read. "" is not checked.
+	Expect oci.Digest
+}
+
+// Into copies what c says into the tree whose root directory is dest, usually
+// the overlay mount of a stage. On an error the tree is left half filled: the
+// caller throws it away.
+func Into(ctx context.Context, from Sources, c *plan.Copy, dest *os.File, o Options) error {
+	w, err := newWork(from, c)
+	if err != nil {
+		return err
+	}
+	owner := o.Owner
+	if owner == nil {
+		if owner, err = LookUpOwner(dest, c.Chown); err != nil {
+			return err
+		}
+	}
+	t := &target{root: dest, chmod: &w.chmod, owner: owner, created: c.Created}
+	err = w.each(func(p *part) error { return t.put(ctx, p, c.Dest, o.Progress) })
+	if err == nil {
+		err = t.finish()
+	}
+	if err != nil || o.Expect == "" {
+		return err
+	}
+	now, err := Digest(ctx, from, c, o.Owner)
+	if err != nil {
+		return err
+	}
+	if now != o.Expect {
+		return errdefs.New(errdefs.Conflict, "files of the build context changed while they were copied").
+			WithHint("build again once whatever writes to them has ended")
+	}
+	return nil
+}
+
+// put copies one part to the path dest.
+func (t *target) put(ctx context.Context, p *part, dest string, progress func(int64)) error {
+	if p.unpack {
+		if done, err := t.unpack(ctx, p, dest); done || err != nil {
+			return err
+		}
+	}
+	dir, name, err := t.place(dest, p.file == nil && p.item.isDir(), p.as())
+	if err != nil {
+		return err
+	}
+	c := &copier{target: t, progress: progress, dirs: []int{dir}}
+	defer c.close()
+	switch {
+	case p.file != nil:
+		return c.inline(name, p.file)
+	case !p.item.isDir():
+		c.tree = p.item.tree
+		e := p.item.entry()
+		return c.put(e, name)
+	}
+	c.tree = p.item.tree
+	if err := walk(ctx, p, c); err != nil {
+		return err
+	}
+	// The directory itself gets no attributes but, like every other, the source's time.
+	return t.setTimes(dir, "", &p.item.Stat)
+}
+
+// place makes what is missing on the way to dest and opens the directory that a
+// part is put into: dest itself for a directory, and for a file if it is one or
+// ends in a slash. name is what the file is called there.
+func (t *target) place(dest string, isDir bool, as string) (dir int, name string, err error) {
+	if isDir || strings.HasSuffix(dest, "/") {
+		dir, err = t.makeDirs(dest)
+		return dir, as, err
+	}
+	above, _ := rootpath.SplitLast(dest)
+	if dir, err = t.makeDirs(above); err != nil {
+		return -1, "", err
+	}
+	unix.Close(dir)
+	real, err := t.resolve(dest)
+	if err != nil {
+		return -1, "", err
+	}
+	dir, err = rootpath.OpenAt(int(t.root.Fd()), real, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	if err == nil {
+		return dir, as, nil
+	}
+	// Not a directory, or not there: also what a link leads to is made, and its parents.
+	above, name = rootpath.SplitLast(real)
+	dir, err = t.makeDirs(above)
+	return dir, name, err
+}
+
+// inline makes the file of a here-document.
+func (c *copier) inline(name string, f *plan.File) error {
+	fd, err := c.create(name, f.Mode)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	if err := write(fd, f.Data); err != nil {
+		return within(name, err)
+	}
+	st := unix.Stat_t{Mode: unix.S_IFREG | f.Mode, Mtim: unix.Timespec{Nsec: unix.UTIME_OMIT}, Atim: unix.Timespec{Nsec: unix.UTIME_OMIT}}
+	return within(name, c.finishFile(fd, &st, nil))
+}
