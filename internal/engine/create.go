@@ -59,8 +59,12 @@ func (e *Engine) create(ctx context.Context, r CreateRequest, begun func(id stri
 		return nil, nil, err
 	}
 	cu.Add(l.end)
+	prepare, durability := e.snapshots.Prepare, atomicfile.Durable
+	if rec.HostConfig.AutoRemove { // it does not outlive its run
+		prepare, durability = e.snapshots.PrepareThrowaway, atomicfile.Atomic
+	}
 	if rec.HostConfig.Rootfs == "" {
-		if err := e.snapshots.Prepare(rec.ID, parent); err != nil {
+		if err := prepare(rec.ID, parent); err != nil {
 			return nil, nil, err
 		}
 		cu.Add(func() error {
@@ -70,10 +74,6 @@ func (e *Engine) create(ctx context.Context, r CreateRequest, begun func(id stri
 		})
 	}
 	rec.State = container.InitialState(rec, strings.TrimPrefix(r.Name, "/"))
-	durability := atomicfile.Durable
-	if rec.HostConfig.AutoRemove {
-		durability = atomicfile.Atomic // it does not outlive its run anyway
-	}
 	if err := e.store.Create(rec, durability); err != nil {
 		return nil, nil, err
 	}

@@ -49,7 +49,7 @@ func (c *Containers) Inspect(_ context.Context, ref string, size bool) (*Inspect
 		owner = ref
 	}
 	for name, path := range map[string]*string{"resolv.conf": &in.ResolvConfPath, "hostname": &in.HostnamePath, "hosts": &in.HostsPath} {
-		file := filepath.Join(c.e.store.Dir(owner), name)
+		file := filepath.Join(c.e.store.StateDir(owner), name)
 		if _, err := os.Stat(file); err == nil {
 			*path = file
 		}
