@@ -38,6 +38,7 @@ type Engine struct {
 	events    *events.Journal
 	cgroups   func() (*cgroup.Host, error)
 	kernel    probe.Kernel
+	nursery   nursery
 }
 
 // The services of an Engine.

@@ -14,6 +14,7 @@ const (
 	monitorRole  = "berth-monitor"
 	restartRole  = "berth-restart"
 	terminalRole = "berth-terminal" // see holdTerminal
+	nurseryRole  = "berth-nursery"  // see monitor.ServeNursery
 )
 
 // Role runs the part that argv names and reports whether there was one. It is
@@ -29,6 +30,8 @@ func Role(argv []string) (exitCode int, isRole bool) {
 		return restartMain(argv[1:]), true
 	case terminalRole:
 		return terminalMain(), true
+	case nurseryRole:
+		return nurseryMain(), true
 	case bootstrap.InitArg:
 		return initproc.Main(argv[1:]), true
 	}

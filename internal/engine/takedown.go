@@ -30,6 +30,9 @@ func (e *Engine) takeDown(id, cgroupParent string) error {
 		errs = append(errs, &os.PathError{Op: "umount", Path: shm, Err: err})
 	}
 	errs = append(errs, e.snapshots.Unmount(id))
+	if isDir(e.stepDir(id)) { // it has neither a record nor a layer
+		return errors.Join(append(errs, os.RemoveAll(e.stepDir(id)))...)
+	}
 	if _, err := e.store.LoadState(id); errors.Is(err, errdefs.NotFound) { // removed, or never finished being created
 		errs = append(errs, e.snapshots.Remove(id), os.RemoveAll(e.store.StateDir(id)))
 		_, err := e.snapshots.Reclaim(ctx)
