@@ -9,7 +9,11 @@
 // is written by whoever moves the container: the engine and its monitor.
 package container
 
-import "time"
+import (
+	"time"
+
+	"berth/internal/linux/userns"
+)
 
 // Config is what a container's program is, whatever host runs it.
 // JSON names are those of Docker's container config.
@@ -266,6 +270,9 @@ type Record struct {
 	Mounts     []MountPoint `json:"Mounts"`
 	// AnonymousVolumes are the volumes made for this container alone; rm -v and --rm remove them.
 	AnonymousVolumes []string `json:"AnonymousVolumes,omitempty"`
+	// IDs are the host's users and groups that the container's are; nil: it has
+	// no user namespace, and they are the host's own.
+	IDs *userns.Range `json:"IDs,omitempty"`
 
 	State State `json:"-"`
 }

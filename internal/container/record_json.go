@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 
 	"berth/internal/jsontext/fields"
+	"berth/internal/linux/userns"
 )
 
 // The fields of a Record, in the order and with the names of its structs'
@@ -34,6 +35,13 @@ func recordFields(c *fields.Codec, r *Record) {
 	fields.Field(c, "HostConfig", &r.HostConfig, fields.Object(hostConfigFields))
 	fields.Field(c, "Mounts", &r.Mounts, fields.ListOf(fields.Object(mountPointFields)))
 	fields.OptionalList(c, "AnonymousVolumes", &r.AnonymousVolumes, fields.Text)
+	fields.Optional(c, "IDs", &r.IDs, fields.PointerTo(fields.Object(rangeFields)))
+}
+
+func rangeFields(c *fields.Codec, f *userns.Range) {
+	fields.Field(c, "UID", &f.UID, fields.Number)
+	fields.Field(c, "GID", &f.GID, fields.Number)
+	fields.Field(c, "Count", &f.Count, fields.Number)
 }
 
 func configFields(c *fields.Codec, f *Config) {

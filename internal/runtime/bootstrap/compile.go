@@ -31,7 +31,7 @@ type Input struct {
 	// CgroupBinds are shown below /sys/fs/cgroup (v1); with none, cgroup2 is mounted there.
 	CgroupBinds []CgroupBind
 	// Namespaces are open namespaces to join instead of new ones. The pid
-	// namespace is missing here: it is joined by the parent, see StartFlags.
+	// namespace is here with UserNS only; else it is joined by the parent.
 	Namespaces map[specs.LinuxNamespaceType]*os.File
 	// Stdio are the child's descriptors 0 to 2; unused with a terminal.
 	Stdio [3]*os.File
@@ -43,10 +43,10 @@ type Input struct {
 	Bounding, Effective uint64
 	// Seccomp is a compiled filter (struct sock_filter, native byte order), nil: unconfined.
 	Seccomp []byte
-	// Gate, when not nil, is a socket: the child writes one byte when its
-	// namespaces exist and waits for one byte before it goes on. In between the
-	// parent writes the id maps and wires the network.
-	Gate *os.File
+	// UserNS, when not nil, is an open user namespace with its maps written: the
+	// container is in it, and its new namespaces belong to it. Spec lists it, by
+	// any path.
+	UserNS *os.File
 	// HostInit is the host path of berth's executable, bound at InitPath as PID 1 (--init); "" : none.
 	HostInit string
 	// ConsoleOwner is the uid that owns the terminal.
@@ -74,6 +74,7 @@ type Compiled struct {
 // compiler holds the state of one compilation.
 type compiler struct {
 	b    *program.Builder
+	host *program.Builder // what is done as the host's root: b itself, or with UserNS what comes before
 	in   Input
 	fds  []*os.File
 	root program.Reg // the rootfs
@@ -84,8 +85,11 @@ type compiler struct {
 
 // Compile returns the program of a new container.
 func Compile(in Input) (*Compiled, error) {
-	c := &compiler{b: program.NewBuilder(), in: in}
+	c := newCompiler(in)
 	c.begin()
+	if in.UserNS != nil {
+		c.b = c.host.Part()
+	}
 	c.joinCgroup()
 	c.enterNamespaces()
 	c.openRoot()
@@ -100,7 +104,15 @@ func Compile(in Input) (*Compiled, error) {
 	if err := c.becomeProcess(in.Spec.Process); err != nil {
 		return nil, err
 	}
-	return &Compiled{Program: c.b.Program(), FDs: c.fds}, nil
+	if in.UserNS != nil {
+		c.enterUserNamespace()
+	}
+	return &Compiled{Program: c.host.Program(), FDs: c.fds}, nil
+}
+
+func newCompiler(in Input) *compiler {
+	b := program.NewBuilder()
+	return &compiler{b: b, host: b, in: in}
 }
 
 // fd makes f one of the passed descriptors.
@@ -154,8 +166,14 @@ func nsFlag(t specs.LinuxNamespaceType) uint64 {
 // with CLONE_VM (it takes effect at execve, Linux 6.1).
 const lateNamespaces = unix.CLONE_NEWCGROUP | unix.CLONE_NEWTIME
 
-// CloneFlags returns the namespaces that clone3 makes for a specification.
+// CloneFlags returns the namespaces that the starter's clone3 makes. With a user
+// namespace, which they shall belong to, there are none: the program makes them.
 func CloneFlags(s *specs.Spec) uint64 {
+	for _, ns := range s.Linux.Namespaces {
+		if ns.Type == specs.UserNamespace {
+			return 0
+		}
+	}
 	return newNamespaces(s) &^ lateNamespaces
 }
 
@@ -171,17 +189,8 @@ func newNamespaces(s *specs.Spec) (flags uint64) {
 func (c *compiler) enterNamespaces() {
 	b, fresh := c.b, newNamespaces(c.in.Spec)
 	b.Call("start a session", unix.SYS_SETSID)
-	if c.in.Gate != nil {
-		buf := b.Place(make([]byte, 1))
-		b.Call("report the namespaces", unix.SYS_WRITE, c.fd(c.in.Gate), program.At(buf), program.Int(1))
-		b.Call("wait for the id maps", unix.SYS_READ, c.fd(c.in.Gate), program.At(buf), program.Int(1))
-		if fresh&unix.CLONE_NEWUSER != 0 {
-			b.Call("become root of the user namespace", unix.SYS_SETRESGID, program.Int(0), program.Int(0), program.Int(0))
-			b.Call("become root of the user namespace", unix.SYS_SETRESUID, program.Int(0), program.Int(0), program.Int(0))
-		}
-	}
 	for t, f := range c.in.Namespaces {
-		b.Call("join the "+string(t)+" namespace", unix.SYS_SETNS, c.fd(f), program.Int(nsFlag(t)))
+		c.host.Call("join the "+string(t)+" namespace", unix.SYS_SETNS, c.fd(f), program.Int(nsFlag(t)))
 	}
 	if late := fresh & lateNamespaces; late != 0 {
 		b.Call("make the cgroup and time namespaces", unix.SYS_UNSHARE, program.Int(late))
@@ -192,7 +201,7 @@ func (c *compiler) enterNamespaces() {
 			b.Call("set the domain name", unix.SYS_SETDOMAINNAME, program.Str(d), program.Int(len(d)))
 		}
 	}
-	if fresh&unix.CLONE_NEWNET != 0 && c.in.Gate == nil {
+	if fresh&unix.CLONE_NEWNET != 0 {
 		c.loopbackUp()
 	}
 }
@@ -210,6 +219,10 @@ func (c *compiler) loopbackUp() {
 func (c *compiler) openRoot() {
 	b := c.b
 	b.Call("make the mounts private", unix.SYS_MOUNT, program.Str(""), program.Str("/"), program.Int(0), program.Int(unix.MS_REC|c.rootPropagation()), program.Int(0))
+	if c.in.UserNS != nil {
+		c.takeMappedRoot()
+		return
+	}
 	if c.in.RootTree != nil {
 		c.takeRoot()
 		return
@@ -244,10 +257,22 @@ func (c *compiler) writeSysctls() {
 		c.b.Call("close", unix.SYS_CLOSE, program.Result(f)).Ignore()
 	}
 	if adj := s.Process.OOMScoreAdj; adj != nil {
-		text := itoa(*adj)
-		f := c.b.Call("open oom_score_adj", unix.SYS_OPENAT2, program.Result(c.proc), program.Str("thread-self/oom_score_adj"), openHow(unix.O_WRONLY|unix.O_CLOEXEC, unix.RESOLVE_BENEATH), program.Int(24)).Save()
-		c.b.Call("set oom_score_adj to "+text, unix.SYS_WRITE, program.Result(f), program.Str(text), program.Int(len(text)))
+		c.adjustOOMScore(itoa(*adj))
 	}
+}
+
+// adjustOOMScore makes the container a likelier or less likely victim when
+// memory runs out. Root of a user namespace has no right to: there the first
+// child does it for itself and its heir, through the host's /proc.
+func (c *compiler) adjustOOMScore(text string) {
+	dir, path, resolve := program.Result(c.proc), "thread-self/oom_score_adj", uint64(unix.RESOLVE_BENEATH)
+	if c.in.UserNS != nil {
+		dir, path, resolve = program.Int(int64(unix.AT_FDCWD)), "/proc/thread-self/oom_score_adj", 0
+	}
+	c.asHost(func() {
+		f := c.b.Call("open oom_score_adj", unix.SYS_OPENAT2, dir, program.Str(path), openHow(unix.O_WRONLY|unix.O_CLOEXEC, resolve), program.Int(24)).Save()
+		c.b.Call("set oom_score_adj to "+text, unix.SYS_WRITE, program.Result(f), program.Str(text), program.Int(len(text)))
+	})
 }
 
 func (c *compiler) pivot() {

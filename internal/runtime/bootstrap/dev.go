@@ -21,7 +21,7 @@ var defaultDevices = [...]struct {
 func (c *compiler) mountDev(what string, o options) {
 	b := c.b
 	dev := c.newFS(what, "tmpfs", o.attrs, append([]string{"source=tmpfs"}, o.data...)...)
-	inUserNS := newNamespaces(c.in.Spec)&unix.CLONE_NEWUSER != 0
+	inUserNS := c.in.UserNS != nil // a user's devices are bind mounts there, made by the caller
 	for _, d := range defaultDevices {
 		c.device(dev, d.name, unix.S_IFCHR|0o666, uint64(unix.Mkdev(d.major, d.minor)), inUserNS)
 	}
@@ -89,7 +89,7 @@ func (c *compiler) bindDevices(dev program.Reg) {
 	for _, d := range defaultDevices {
 		what := "bind /dev/" + d.name
 		at := c.openIn(what, dev, d.name, unix.O_NOFOLLOW, noLinks).Save()
-		c.attach(what, c.cloneTree(what, program.Int(int64(unix.AT_FDCWD)), "/dev/"+d.name, false), at)
+		c.attach(what, c.hostTree(what, "/dev/"+d.name, false), at)
 	}
 }
 
@@ -98,7 +98,7 @@ func (c *compiler) bindInit(dev program.Reg) {
 	const what = "bind the init program"
 	c.b.Call(what, unix.SYS_MKNODAT, program.Result(dev), program.Str("init"), program.Int(unix.S_IFREG|0o755), program.Int(0))
 	at := c.openIn(what, dev, "init", unix.O_NOFOLLOW, noLinks).Save()
-	tree := c.cloneTree(what, program.Int(int64(unix.AT_FDCWD)), c.in.HostInit, false)
+	tree := c.hostTree(what, c.in.HostInit, false)
 	c.setAttr(what, tree, unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV, unix.MOUNT_ATTR_NOEXEC, unix.MS_PRIVATE, false)
 	c.attach(what, tree, at)
 }

@@ -31,22 +31,20 @@ type JoinInput struct {
 // The order is that of a new container without the making of things: cgroup,
 // namespaces (after which "/" is the container's root), terminal, rights.
 func CompileJoin(in JoinInput) (*Compiled, error) {
-	c := &compiler{b: program.NewBuilder(), joins: true, in: Input{
+	c := newCompiler(Input{
 		Spec: &specs.Spec{Process: in.Process}, CgroupJoin: in.CgroupJoin, Stdio: in.Stdio, TerminalSocket: in.TerminalSocket,
 		ConsoleOwner: in.ConsoleOwner, Bounding: in.Bounding, Effective: in.Effective, Seccomp: in.Seccomp,
-	}}
+	})
+	c.joins = true
 	c.begin()
 	c.joinCgroup()
 	c.b.Call("start a session", unix.SYS_SETSID)
-	// The engine's memory must not be readable from inside the container between
-	// the joining and execve (CVE-2016-9962).
-	c.b.Call("hide from ptrace", unix.SYS_PRCTL, program.Int(unix.PR_SET_DUMPABLE), program.Int(0), program.Int(0), program.Int(0), program.Int(0))
+	c.hideFromPtrace()
 	if flags := in.Namespaces &^ unix.CLONE_NEWPID; flags != 0 {
 		c.b.Call("join the container's namespaces", unix.SYS_SETNS, c.fd(in.PIDFD), program.Int(flags))
 	}
 	if in.Namespaces&unix.CLONE_NEWUSER != 0 {
-		c.b.Call("become root of the user namespace", unix.SYS_SETRESGID, program.Int(0), program.Int(0), program.Int(0))
-		c.b.Call("become root of the user namespace", unix.SYS_SETRESUID, program.Int(0), program.Int(0), program.Int(0))
+		c.becomeMappedRoot()
 	}
 	c.root = c.b.Call("open the root", unix.SYS_OPENAT, program.Int(int64(unix.AT_FDCWD)), program.Str("/"), program.Int(unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC)).Save()
 	c.joinTerminal()

@@ -73,7 +73,7 @@ func (c *compiler) mount(m specs.Mount) error {
 	if m.Source != "" { // what df(1) and mount(8) show in the first column
 		data = append([]string{"source=" + m.Source}, data...)
 	}
-	t := c.newFS(what, m.Type, o.attrs, data...)
+	t := c.newFSFor(what, m.Type, o.attrs, data...)
 	if m.Type == "tmpfs" && o.copyUp {
 		return errdefs.New(errdefs.Unsupported, "tmpcopyup")
 	}
@@ -129,7 +129,7 @@ func (c *compiler) bindSource(what, source, dest string, o options) (tree progra
 	if s, ok := c.in.Sources[dest]; ok {
 		return c.fromTree(what, s), s.Dir
 	}
-	return c.cloneTree(what+" from "+source, program.Int(int64(unix.AT_FDCWD)), source, !o.nonRecursive), c.in.IsDir(source)
+	return c.hostTree(what+" from "+source, source, !o.nonRecursive), c.in.IsDir(source)
 }
 
 // mountCgroup shows the container its own cgroups. On v1 each hierarchy is a
@@ -137,7 +137,7 @@ func (c *compiler) bindSource(what, source, dest string, o options) (tree progra
 // whole, and the cgroup namespace makes the container's cgroup its root.
 func (c *compiler) mountCgroup(what string, o options) {
 	if len(c.in.CgroupBinds) == 0 {
-		c.attach(what, c.newFS(what, "cgroup2", o.attrs), c.target(what, "/sys/fs/cgroup", true))
+		c.attach(what, c.cgroup2(what, o), c.target(what, "/sys/fs/cgroup", true))
 		return
 	}
 	dir := c.newFS(what, "tmpfs", o.attrs&^unix.MOUNT_ATTR_RDONLY, "source=cgroup", "mode=755")
@@ -146,7 +146,7 @@ func (c *compiler) mountCgroup(what string, o options) {
 		w := what + "/" + g.Name
 		c.b.Call(w, unix.SYS_MKDIRAT, program.Result(dir), program.Str(g.Name), program.Int(0o755))
 		at := c.openIn(w, dir, g.Name, unix.O_DIRECTORY, noLinks).Save()
-		tree := c.cloneTree(w, program.Int(int64(unix.AT_FDCWD)), g.Source, false)
+		tree := c.hostTree(w, g.Source, false)
 		c.setAttr(w, tree, uint64(o.attrs), 0, unix.MS_PRIVATE, false)
 		c.attach(w, tree, at)
 		for _, link := range g.Links {
@@ -156,6 +156,17 @@ func (c *compiler) mountCgroup(what string, o options) {
 	if o.attrs&unix.MOUNT_ATTR_RDONLY != 0 {
 		c.setAttr(what+": read-only", dir, unix.MOUNT_ATTR_RDONLY, 0, 0, false)
 	}
+}
+
+// cgroup2 returns a detached mount of the unified hierarchy. A user namespace may
+// mount it only with a cgroup namespace that belongs to it; else it is shown the host's.
+func (c *compiler) cgroup2(what string, o options) program.Reg {
+	if c.in.UserNS == nil || newNamespaces(c.in.Spec)&unix.CLONE_NEWCGROUP != 0 {
+		return c.newFS(what, "cgroup2", o.attrs)
+	}
+	tree := c.hostTree(what, "/sys/fs/cgroup", true)
+	c.setAttr(what, tree, uint64(o.attrs), 0, unix.MS_PRIVATE, true)
+	return tree
 }
 
 // maskPaths hides and protects parts of /proc and /sys. Every path is opened
@@ -190,7 +201,7 @@ func (c *compiler) mask(p string) {
 		tree = c.newFS(what, "tmpfs", unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC, "size=0", "nr_inodes=2")
 	} else {
 		// The host's null device: still in reach before pivot_root, and never the image's.
-		tree = c.cloneTree(what, program.Int(int64(unix.AT_FDCWD)), "/dev/null", false)
+		tree = c.hostTree(what, "/dev/null", false)
 	}
 	c.attach(what, tree, at)
 	open.SkipOn(c.b.Len()-from, unix.ENOENT, unix.ENOTDIR) // the kernel has no such file

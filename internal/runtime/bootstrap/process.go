@@ -61,12 +61,19 @@ func (c *compiler) limits(list []specs.POSIXRlimit) error {
 		if !ok {
 			return errdefs.New(errdefs.InvalidArgument, "unknown resource limit %s", l.Type)
 		}
-		v := make([]byte, 16)
-		binary.NativeEndian.PutUint64(v, l.Soft)
-		binary.NativeEndian.PutUint64(v[8:], l.Hard)
-		c.b.Call("set the limit "+l.Type, unix.SYS_PRLIMIT64, program.Int(0), program.Int(n), program.Bytes(v), program.Int(0))
+		if c.in.UserNS != nil {
+			c.raiseLimit(n, l)
+		}
+		c.setLimit("set the limit "+l.Type, n, l.Soft, l.Hard)
 	}
 	return nil
+}
+
+func (c *compiler) setLimit(what string, resource int, soft, hard uint64) program.Step {
+	v := make([]byte, 16)
+	binary.NativeEndian.PutUint64(v, soft)
+	binary.NativeEndian.PutUint64(v[8:], hard)
+	return c.b.Call(what, unix.SYS_PRLIMIT64, program.Int(0), program.Int(resource), program.Bytes(v), program.Int(0))
 }
 
 func (c *compiler) installFilter() {

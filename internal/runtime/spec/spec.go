@@ -2,6 +2,7 @@ package spec
 
 import (
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -22,6 +23,9 @@ type Facts struct {
 	Devices []specs.LinuxDevice
 	// ShmDir is a host directory shared as /dev/shm, "" : one of the container's own.
 	ShmDir string
+	// ForeignNet and ForeignIPC say that the namespace belongs to another user
+	// namespace than the container's.
+	ForeignNet, ForeignIPC bool
 	// NofileMax is the hard limit of open files that this process may give, 0: unlimited.
 	NofileMax uint64
 	// NoTimeNamespace leaves the container the host's clocks, on kernels that
@@ -41,7 +45,7 @@ func Build(r *container.Record, f Facts) (*specs.Spec, error) {
 		Linux: &specs.Linux{Devices: f.Devices},
 	}
 	namespaces(s, h, f)
-	s.Mounts = mounts(h, f)
+	s.Mounts = mounts(r, f)
 	if !h.Privileged {
 		s.Linux.MaskedPaths, s.Linux.ReadonlyPaths = maskedPaths(), readonlyPaths()
 	}
@@ -51,7 +55,7 @@ func Build(r *container.Record, f Facts) (*specs.Spec, error) {
 	if h.ReadonlyPaths != nil {
 		s.Linux.ReadonlyPaths = h.ReadonlyPaths
 	}
-	if err := sysctls(s, h); err != nil {
+	if err := sysctls(s, r); err != nil {
 		return nil, err
 	}
 	p, err := process(r, f)
@@ -80,9 +84,7 @@ func namespaces(s *specs.Spec, h *container.HostConfig, f Facts) {
 	add(specs.UTSNamespace, host(h.UTSMode))
 	add(specs.CgroupNamespace, host(h.CgroupnsMode))
 	add(specs.TimeNamespace, f.NoTimeNamespace)
-	if h.UsernsMode != "" && !host(h.UsernsMode) {
-		add(specs.UserNamespace, false)
-	}
+	add(specs.UserNamespace, true)
 }
 
 // HasNamespace reports whether the container gets a new or joined namespace of type t.
@@ -96,7 +98,8 @@ func HasNamespace(s *specs.Spec, t specs.LinuxNamespaceType) bool {
 }
 
 // mounts are the system's, the user's and berth's own files; the user's win.
-func mounts(h *container.HostConfig, f Facts) []specs.Mount {
+func mounts(r *container.Record, f Facts) []specs.Mount {
+	h := &r.HostConfig
 	shm := h.ShmSize
 	if shm == 0 {
 		shm = DefaultShmSize
@@ -114,12 +117,13 @@ func mounts(h *container.HostConfig, f Facts) []specs.Mount {
 			continue
 		case m.Destination == "/dev/shm" && f.ShmDir != "":
 			m = specs.Mount{Destination: "/dev/shm", Type: "bind", Source: f.ShmDir, Options: []string{"rbind"}}
-		case m.Destination == "/dev/mqueue" && h.IpcMode == "host" && h.UsernsMode != "" && h.UsernsMode != "host":
-			// mqueue can only be mounted by the owner of the ipc namespace.
-			m = specs.Mount{Destination: "/dev/mqueue", Type: "bind", Source: "/dev/mqueue", Options: []string{"rbind", "nosuid", "noexec", "nodev"}}
-		case m.Destination == "/sys" && h.NetworkMode == "host" && h.UsernsMode != "" && h.UsernsMode != "host":
+		case m.Destination == "/dev/mqueue" && f.ForeignIPC:
+			continue // only the owner of the ipc namespace can mount it
+		case m.Destination == "/sys" && f.ForeignNet:
 			// sysfs can only be mounted by the owner of the network namespace.
 			m = specs.Mount{Destination: "/sys", Type: "bind", Source: "/sys", Options: []string{"rbind", "nosuid", "noexec", "nodev", "ro"}}
+		case m.Destination == "/dev/pts" && r.IDs != nil && r.IDs.Count <= ttyGroup:
+			m.Options = slices.DeleteFunc(m.Options, func(o string) bool { return o == "gid="+strconv.Itoa(ttyGroup) })
 		}
 		list = append(list, m)
 	}
@@ -133,13 +137,14 @@ func mounts(h *container.HostConfig, f Facts) []specs.Mount {
 
 // sysctls checks that each key belongs to a namespace of the container's own
 // (CVE-2022-0811: a value may not smuggle in a second key) and adds the defaults.
-func sysctls(s *specs.Spec, h *container.HostConfig) error {
+func sysctls(s *specs.Spec, r *container.Record) error {
+	h := &r.HostConfig
 	s.Linux.Sysctl = map[string]string{}
 	net, ipc := HasNamespace(s, specs.NetworkNamespace), HasNamespace(s, specs.IPCNamespace)
 	if net && h.NetworkMode != "host" && !strings.HasPrefix(h.NetworkMode, "container:") {
 		s.Linux.Sysctl = networkSysctls()
-		if h.UsernsMode != "" && h.UsernsMode != "host" {
-			delete(s.Linux.Sysctl, "net.ipv4.ping_group_range") // groups outside the map are refused
+		if r.IDs != nil { // groups outside the map are refused
+			s.Linux.Sysctl["net.ipv4.ping_group_range"] = "0 " + strconv.FormatUint(uint64(r.IDs.Count-1), 10)
 		}
 	}
 	for key, value := range h.Sysctls {

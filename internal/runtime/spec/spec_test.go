@@ -10,6 +10,7 @@ import (
 
 	"berth/internal/container"
 	"berth/internal/errdefs"
+	"berth/internal/linux/userns"
 )
 
 const passwd = "root:x:0:0:root:/root:/bin/sh\nbin:x:1:1::/bin:\nweb:x:1000:1001:Web:/home/web:/bin/sh\nbad:x:4294967296:0::/:\n# comment\nshort:x\n"
@@ -137,6 +138,38 @@ func TestUserMountsReplaceSystemOnes(t *testing.T) {
 	}
 	if count["/dev/shm"] != 1 || count["/etc/hosts"] != 1 || count["/etc/hostname"] != 1 {
 		t.Errorf("mounts %v", count)
+	}
+}
+
+func TestUserNamespace(t *testing.T) {
+	build := func(count uint32, f Facts) *specs.Spec {
+		r := record()
+		r.IDs = &userns.Range{UID: 100000, GID: 100000, Count: count}
+		f.Join = map[specs.LinuxNamespaceType]string{specs.UserNamespace: "/proc/self/ns/user"}
+		s, err := Build(r, f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	find := func(s *specs.Spec, dest string) specs.Mount {
+		for _, m := range s.Mounts {
+			if m.Destination == dest {
+				return m
+			}
+		}
+		return specs.Mount{}
+	}
+	s := build(65536, Facts{})
+	if !HasNamespace(s, specs.UserNamespace) || s.Linux.Sysctl["net.ipv4.ping_group_range"] != "0 65535" {
+		t.Errorf("namespaces %v, sysctls %v", s.Linux.Namespaces, s.Linux.Sysctl)
+	}
+	if find(s, "/sys").Type != "sysfs" || find(s, "/dev/mqueue").Type != "mqueue" || !slices.Contains(find(s, "/dev/pts").Options, "gid=5") {
+		t.Errorf("mounts %v", s.Mounts)
+	}
+	s = build(5, Facts{ForeignNet: true, ForeignIPC: true})
+	if find(s, "/sys").Type != "bind" || find(s, "/dev/mqueue").Type != "" || slices.Contains(find(s, "/dev/pts").Options, "gid=5") {
+		t.Errorf("mounts without the right to make them: %v", s.Mounts)
 	}
 }
 
