@@ -59,12 +59,12 @@ func (e *Engine) create(ctx context.Context, r CreateRequest, begun func(id stri
 		return nil, nil, err
 	}
 	cu.Add(l.end)
-	prepare, durability := e.snapshots.Prepare, atomicfile.Durable
-	if rec.HostConfig.AutoRemove { // it does not outlive its run
-		prepare, durability = e.snapshots.PrepareThrowaway, atomicfile.Atomic
+	durability := atomicfile.Durable
+	if rec.HostConfig.AutoRemove {
+		durability = atomicfile.Atomic // it does not outlive its run anyway
 	}
 	if rec.HostConfig.Rootfs == "" {
-		if err := prepare(rec.ID, parent); err != nil {
+		if err := e.snapshots.Prepare(rec.ID, parent); err != nil {
 			return nil, nil, err
 		}
 		cu.Add(func() error {

@@ -8,7 +8,7 @@
 //
 //	ROOT/overlay2/
 //	  <id>/diff        the layer's files
-//	  <id>/link        a 26-character name, unique in the store; absent in a throwaway container's layer
+//	  <id>/link        a 26-character name, unique in the store
 //	  <id>/lower       the layers below, topmost first: "l/<26>:l/<26>:..."; absent in a base layer
 //	  <id>/work        overlay's own scratch directory
 //	  <id>/merged      writable layers: where the container's root appears while it runs

@@ -388,21 +388,3 @@ func BenchmarkPrepareMountRemove(b *testing.B) {
 		must(b, s.Remove(id))
 	}
 }
-
-// TestPrepareThrowaway: a throwaway layer is mounted and removed as any other,
-// and leaves no link.
-func TestPrepareThrowaway(t *testing.T) {
-	s := Open(t.TempDir())
-	top := layer(t, s, "", nil)
-	must(t, s.PrepareThrowaway("c", top))
-	if _, err := os.Lstat(s.Path("c") + "/link"); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("it has a link: %v", err)
-	}
-	if below, err := s.Below("c"); err != nil || len(below) != 2 || below[1] != top {
-		t.Errorf("%v, %v", below, err)
-	}
-	must(t, s.Remove("c"))
-	if _, err := s.Reclaim(t.Context()); err != nil {
-		t.Error(err)
-	}
-}

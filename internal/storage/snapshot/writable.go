@@ -19,16 +19,6 @@ import (
 //
 // Preconditions: the image cannot be removed meanwhile (catalog.Store.Hold).
 func (s *Store) Prepare(id, parent string) error {
-	return s.prepare(id, parent, s.fillNamed)
-}
-
-// PrepareThrowaway is Prepare for a layer that will be gone with the end of its
-// container: it gets no short link, which nothing but a reader's curiosity needs.
-func (s *Store) PrepareThrowaway(id, parent string) error {
-	return s.prepare(id, parent, s.fill)
-}
-
-func (s *Store) prepare(id, parent string, fill func(id, lower, initDiff string) error) error {
 	if err := checkID(id); err != nil {
 		return err
 	}
@@ -41,7 +31,7 @@ func (s *Store) prepare(id, parent string, fill func(id, lower, initDiff string)
 		return &errdefs.Error{Kind: errdefs.AlreadyExists, Op: "make layer", Subject: ident.Short(id), Err: err}
 	}
 	if err == nil {
-		err = fill(id, lower, initDiff)
+		err = s.fill(id, lower, initDiff)
 	}
 	if err != nil {
 		return errors.Join(errdefs.Wrap(err, "make layer", ident.Short(id)), s.Remove(id))
@@ -59,16 +49,11 @@ func (s *Store) fill(id, lower, initDiff string) error {
 	if err := copyAttributes(initDiff, dir+"/diff", false); err != nil {
 		return err
 	}
-	return writeFile(dir+"/lower", lower)
-}
-
-// fillNamed fills a layer and gives it a short link, as every layer of Docker's has.
-func (s *Store) fillNamed(id, lower, initDiff string) error {
-	if err := s.fill(id, lower, initDiff); err != nil {
+	link := ident.NewLink()
+	if err := writeFile(dir+"/link", link); err != nil {
 		return err
 	}
-	link := ident.NewLink()
-	if err := writeFile(s.Path(id)+"/link", link); err != nil {
+	if err := writeFile(dir+"/lower", lower); err != nil {
 		return err
 	}
 	return s.symlink(link, id)
