@@ -43,6 +43,9 @@ func Digest(ctx context.Context, from Sources, c *plan.Copy, owner *Owner) (oci.
 		switch {
 		case p.file != nil:
 			return d.inline(p.file)
+		case p.revision != "":
+			d.revision(p.revision, c)
+			return nil
 		case p.item.isDir():
 			return walk(ctx, p, &d)
 		default:
@@ -58,7 +61,7 @@ func Digest(ctx context.Context, from Sources, c *plan.Copy, owner *Owner) (oci.
 // digester puts what it is told into a hash. The form is
 //
 //	digest  = text("berth copy 1") text(chown) part*
-//	part    = byte(kind of part) text(name) entry*
+//	part    = byte(kind of part) text(name) entry*   or, of a checkout with .git, text(commit) text(chmod) text(exclude)*
 //	entry   = byte(kind) text(name) u32(mode) u32(uid) u32(gid) u64(rdev) u64(link) sum   for a file
 //	        | byte('d') the same ... entry* byte('.')                                     for a directory
 //	text(s) = u64(length) bytes
@@ -93,11 +96,22 @@ func (d *digester) begin(p *part) {
 	switch {
 	case p.unpack:
 		kind = 'U'
+	case p.revision != "":
+		kind, name = 'G', ""
 	case p.file == nil && p.item.isDir():
 		kind, name = 'D', ""
 	}
 	d.h.Write([]byte{kind})
 	d.text(name)
+}
+
+// revision stands for a checkout that kept its .git directory.
+func (d *digester) revision(commit string, c *plan.Copy) {
+	d.text(commit)
+	d.text(c.Chmod)
+	for _, pattern := range c.Exclude {
+		d.text(pattern)
+	}
 }
 
 func (d *digester) inline(f *plan.File) error {

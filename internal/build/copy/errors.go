@@ -2,6 +2,7 @@ package copy
 
 import (
 	"errors"
+	"os"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -24,6 +25,11 @@ func (e *pathError) Unwrap() error { return e.err }
 func within(name string, err error) error {
 	if e, ok := err.(*pathError); ok { //nolint:errorlint // the outermost one alone is a path being put together
 		return &pathError{name + "/" + e.path, e.err}
+	}
+	// The name stands in front already.
+	var p *os.PathError
+	if errors.As(err, &p) && p.Path == name {
+		err = os.NewSyscallError(p.Op, p.Err)
 	}
 	return &pathError{name, err}
 }

@@ -52,8 +52,10 @@ func walk(ctx context.Context, p *part, v visitor) error {
 	w := &walker{ctx: ctx, tree: p.item.tree, filter: p.filter, to: v}
 	err := w.directory(p.item.Dir, p.item.Name, p.item.Rel, "", 0)
 	if err == nil && !w.any && p.required != "" {
-		_, gone := p.item.tree.Find(p.required) // only to know whether ignore rules hide it
-		return errors.Join(gone, p.item.tree.NotFound(p.required, false))
+		if _, err := p.item.tree.Find(p.required); err != nil {
+			return err // it tells whether ignore rules hide it
+		}
+		return p.item.tree.NotFound(p.required, false)
 	}
 	return err
 }

@@ -26,6 +26,8 @@ type part struct {
 	filter filter
 	// required is the path that the user named and that filter must have found.
 	required string
+	// revision is the commit that stands for the content of a checkout; "" is the content itself.
+	revision string
 	// unpack says that a file is unpacked if it is an archive.
 	unpack bool
 }
@@ -134,7 +136,7 @@ func (w *work) remote(t *source.Tree, do func(*part) error) error {
 	defer f.Close()
 	p := &part{item: item{Found: f, tree: t, as: t.File}}
 	if p.item.isDir() {
-		p.filter = w.exclude
+		p.filter, p.revision = w.exclude, t.Revision
 	} else {
 		p.unpack = w.c.Unpack == plan.UnpackAlways
 	}

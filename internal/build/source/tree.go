@@ -31,8 +31,13 @@ type Tree struct {
 	RootOwned bool
 	// File is the name of the one file that a tree made by Get holds.
 	File string
+	// Revision is the commit of a checkout that kept its .git directory, with
+	// the subdirectory: it stands for the content, as git's own files there
+	// differ with every clone. "" otherwise.
+	Revision string
 
 	root  *os.File
+	dir   string // of the host, if it was made for the tree
 	close []func() error
 }
 
