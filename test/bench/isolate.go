@@ -50,7 +50,11 @@ func outside() (code int, err error) {
 		return 1, err
 	}
 	defer os.RemoveAll(dir)
-	defer removeGroups()
+	defer func() {
+		removeGroups("/sys/fs/cgroup/*", "/sys/fs/cgroup")
+		atHugetlb(filepath.Join(dir, "hugetlb"), func(root string) { removeGroups(root) })
+		os.Remove(hugetlbDir) // where mountHugetlb made it; one in use stays
+	}()
 	interrupts := make(chan os.Signal, 1)
 	signal.Notify(interrupts, unix.SIGINT, unix.SIGTERM)
 	cmd := again("init")
@@ -133,10 +137,25 @@ func loopbackUp() error {
 	return nil
 }
 
-// removeGroups removes the bench's cgroups from every hierarchy, deepest first.
-func removeGroups() {
-	roots, _ := filepath.Glob("/sys/fs/cgroup/*/" + groupName)
-	roots = append(roots, filepath.Join("/sys/fs/cgroup", groupName))
+// atHugetlb calls f with the hierarchy that only the bench's own mounts had (see
+// mountHugetlb), mounted once more: with groups left in it the kernel would keep
+// it for ever, and every process of the host would show it in /proc/PID/cgroup.
+func atHugetlb(dir string, f func(root string)) {
+	if os.Mkdir(dir, 0o700) != nil || unix.Mount("hugetlb", dir, "cgroup", 0, "hugetlb") != nil {
+		return // cgroup v2, or the kernel lacks it
+	}
+	defer unix.Unmount(dir, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW) //nolint:errcheck // it is empty
+	f(dir)
+}
+
+// removeGroups removes the bench's cgroups, deepest first, from the hierarchies
+// that match the patterns.
+func removeGroups(patterns ...string) {
+	var roots []string
+	for _, p := range patterns {
+		found, _ := filepath.Glob(filepath.Join(p, groupName))
+		roots = append(roots, found...)
+	}
 	for _, root := range roots {
 		var groups []string
 		filepath.WalkDir(root, func(path string, d os.DirEntry, err error) error {

@@ -212,17 +212,19 @@ func buildEmpty(path string) error {
 	return nil
 }
 
+// hugetlbDir is where cgroup v1 hosts have that hierarchy, if they have it.
+const hugetlbDir = "/sys/fs/cgroup/hugetlb"
+
 // mountHugetlb gives crun 1.8 the cgroup v1 hierarchy that it asks for by
 // name. The mount is the bench's own and ends with it.
 func mountHugetlb() error {
-	const dir = "/sys/fs/cgroup/hugetlb"
-	if _, err := os.Stat(dir + "/cgroup.procs"); err == nil {
+	if _, err := os.Stat(hugetlbDir + "/cgroup.procs"); err == nil {
 		return nil
 	}
-	if err := os.Mkdir(dir, 0o755); err != nil && !os.IsExist(err) {
+	if err := os.Mkdir(hugetlbDir, 0o755); err != nil && !os.IsExist(err) {
 		return err
 	}
-	if err := unix.Mount("hugetlb", dir, "cgroup", 0, "hugetlb"); err != nil {
+	if err := unix.Mount("hugetlb", hugetlbDir, "cgroup", 0, "hugetlb"); err != nil {
 		fmt.Fprintf(os.Stderr, "bench: no hugetlb hierarchy, crun may fail: %v\n", err)
 	}
 	return nil
