@@ -226,7 +226,7 @@ func (c *Cache) sweep() error {
 			}
 		}
 	}
-	return c.sweepLocks()
+	return errors.Join(c.sweepMemos(), c.sweepLocks())
 }
 
 // sweepLocks removes the lock files that nobody holds. Who opened one just now

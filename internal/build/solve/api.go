@@ -58,18 +58,19 @@ type StepError struct {
 	Err           error
 }
 
-// Error returns the cause with the instruction, as BuildKit's "process "/bin/sh
-// -c false" did not complete successfully: exit code: 1" does for RUN.
-func (e *StepError) Error() string { return e.Text + ": " + e.Err.Error() }
+// Error returns the cause with its line.
+func (e *StepError) Error() string { return fmt.Sprintf("line %d: %v", e.Line, e.Err) }
 
 // Unwrap returns the cause.
 func (e *StepError) Unwrap() error { return e.Err }
 
 // Layer is a layer that the build made, or found in its cache.
 type Layer struct {
-	ID      string     // in storage/snapshot
-	Key     oci.Digest // of the step, in build/cache
+	ID      string     // in storage/snapshot; "" for a build context without files
+	Key     oci.Digest // of the record in build/cache that names it
+	DiffID  oci.Digest // "" as long as nobody has computed it
 	Created time.Time  // when it was first made
+	Size    int64      // bytes of its files
 	Text    string     // of the step
 	Cached  bool       // it was there before this build
 }

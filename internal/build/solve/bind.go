@@ -1,0 +1,234 @@
+package solve
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"os"
+	"path"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"berth/internal/build/cache"
+	"berth/internal/build/copy"
+	"berth/internal/build/plan"
+	"berth/internal/errdefs"
+	"berth/internal/linux/overlay"
+	"berth/internal/linux/rootpath"
+	"berth/internal/oci"
+	"berth/internal/storage/snapshot"
+)
+
+// bound is what a mount shows: a path in a tree that does not change.
+type bound struct {
+	s      *solver
+	tree   *os.File // the root of the tree
+	path   string   // in it
+	layer  string   // that has the tree's files; "": it is empty
+	digest oci.Digest
+	undo   []func() error
+}
+
+// bind finds what a mount shows, and digests it: files of a context and of a
+// stage by their content, those of an image by the image's own digests.
+func (s *solver) bind(ctx context.Context, m *plan.Mount) (*bound, error) {
+	if m.Type == plan.MountCache && m.From.Scratch {
+		return &bound{s: s}, nil // it begins empty
+	}
+	b := &bound{s: s, path: path.Join("/", m.Path)}
+	if m.From.Stage == nil && m.From.Image == nil && !m.From.Scratch {
+		return b, b.context(ctx, m.From.Context)
+	}
+	o, err := s.trees.get(ctx, m.From)
+	if err != nil {
+		return nil, err
+	}
+	b.tree = o.Root()
+	if o.layer != emptyTree {
+		b.layer = o.layer
+	}
+	if img := m.From.Image; img != nil {
+		b.digest = cache.NewKey("of image").Add("image", string(img.ID)).Add("path", b.path).Sum()
+		return b, nil
+	}
+	c := &plan.Copy{Paths: []string{b.path}, Dest: "/"}
+	b.digest, err = s.remember(o, c, nil, true, func() (oci.Digest, error) {
+		return copy.Digest(ctx, copy.Sources{Main: o.Tree}, c, nil)
+	})
+	return b, err
+}
+
+// context shows files of a build context, from a layer that is a copy of them.
+func (b *bound) context(ctx context.Context, name string) error {
+	l, err := b.s.local(ctx, name, b.path)
+	if err != nil {
+		return err
+	}
+	o, err := b.s.trees.get(ctx, plan.Source{Context: name})
+	if err != nil {
+		return err
+	}
+	b.digest, b.layer = l.Key, l.ID
+	if b.path, err = baseOf(o.Tree, b.path); err != nil {
+		return err
+	}
+	if l.ID == "" {
+		empty, err := b.s.trees.get(ctx, plan.Source{Scratch: true})
+		if err == nil {
+			b.tree = empty.Root()
+		}
+		return err
+	}
+	b.tree, err = b.s.layers.MountTree(ctx, l.ID)
+	if err == nil {
+		b.undo = append(b.undo, b.tree.Close)
+	}
+	return err
+}
+
+// open pins what appears. Whoever may write gets a layer of his own on top,
+// which is thrown away.
+func (b *bound) open(readOnly bool) (*os.File, error) {
+	root := b.tree
+	if !readOnly {
+		var err error
+		if root, err = b.writable(); err != nil {
+			return nil, err
+		}
+	}
+	return within(root, b.path)
+}
+
+// within pins a path of a tree. What it leads to is decided here, once, inside
+// the tree: neither a link in a hostile stage nor a program that changes a cache
+// meanwhile makes it something else (CVE-2024-1753, CVE-2024-23651).
+func within(root *os.File, at string) (*os.File, error) {
+	if at == "" {
+		at = "."
+	}
+	fd, err := rootpath.OpenAt(int(root.Fd()), at, unix.O_PATH, 0)
+	if errors.Is(err, unix.ENOENT) {
+		return nil, errdefs.New(errdefs.NotFound, "%q: not found", at)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), at), nil
+}
+
+// writable mounts the tree under an empty layer that lives as long as the step.
+func (b *bound) writable() (*os.File, error) {
+	d, err := b.s.layers.Begin("")
+	if err != nil {
+		return nil, err
+	}
+	b.undo = append(b.undo, d.Discard)
+	for _, name := range [...]string{"upper", "work", "none", "at"} {
+		if err := os.Mkdir(d.Dir()+"/"+name, 0o755); err != nil {
+			return nil, err
+		}
+	}
+	lower := []string{d.Dir() + "/none"}
+	top := d.Dir() + "/none"
+	if b.layer != "" {
+		top = b.s.layers.Diff(b.layer)
+		below, err := b.s.layers.Lowers(b.layer)
+		if err != nil {
+			return nil, err
+		}
+		lower = append([]string{top}, below...)
+	}
+	// The root of an overlay looks like the upper directory.
+	if err := snapshot.CopyAttributes(top, d.Dir()+"/upper"); err != nil {
+		return nil, err
+	}
+	f, err := overlay.Mount(overlay.Options{
+		Base: b.s.layers.Dir(), Lower: lower, Upper: d.Dir() + "/upper", Work: d.Dir() + "/work", Volatile: true, Staging: d.Dir() + "/at",
+	})
+	if err != nil {
+		return nil, err
+	}
+	b.undo = append(b.undo, f.Close)
+	return f, nil
+}
+
+func (b *bound) close() error {
+	var errs []error
+	for i := len(b.undo) - 1; i >= 0; i-- {
+		errs = append(errs, b.undo[i]())
+	}
+	b.undo = nil
+	return errors.Join(errs...)
+}
+
+// caches takes the directories of the step's cache mounts, in the one order in
+// which every step takes them, so that two steps never wait for each other.
+func (r *run) caches(ctx context.Context, w *work) ([]*cache.Mount, error) {
+	type wanted struct {
+		request cache.MountRequest
+		index   int
+	}
+	var want []wanted
+	for i, m := range r.op.Mounts {
+		if m.Type != plan.MountCache {
+			continue
+		}
+		b := r.sources[i]
+		q := cache.MountRequest{
+			ID: cmp.Or(m.ID, m.Target), Base: string(b.digest), Mode: m.Mode, UID: m.UID, GID: m.GID, Sharing: m.Sharing,
+			Text: "cached mount " + m.Target + " from " + w.step.Text,
+		}
+		if b.tree != nil {
+			q.Fill = func(ctx context.Context, into *os.File) error { return b.fill(ctx, into, &m) }
+		}
+		want = append(want, wanted{q, i})
+	}
+	slices.SortStableFunc(want, func(a, b wanted) int { return cmp.Compare(a.request.Name(), b.request.Name()) })
+	got := make([]*cache.Mount, len(r.op.Mounts))
+	for i, q := range want {
+		if i > 0 && want[i-1].request.Name() == q.request.Name() {
+			got[q.index] = got[want[i-1].index] // one program, one directory
+			continue
+		}
+		m, err := r.s.cache.Mount(ctx, q.request)
+		if err != nil {
+			return nil, err
+		}
+		r.undo = append(r.undo, m.Close)
+		got[q.index] = m
+	}
+	return got, nil
+}
+
+// fill copies what a cache mount begins with.
+func (b *bound) fill(ctx context.Context, into *os.File, m *plan.Mount) error {
+	o, err := b.s.trees.get(ctx, m.From)
+	if err != nil {
+		return err
+	}
+	c := &plan.Copy{Paths: []string{path.Join("/", m.Path)}, Dest: "/"}
+	if err := copy.Into(ctx, copy.Sources{Main: o.Tree}, c, into, copy.Options{}); err != nil {
+		return err
+	}
+	if m.Mode != 0 {
+		return nil // the cache sets mode and owner
+	}
+	return keepRoot(o.Root(), c.Paths[0], into)
+}
+
+// keepRoot gives a copy of a directory the source's own mode and owner: COPY
+// copies only what is in it.
+func keepRoot(root *os.File, at string, into *os.File) error {
+	st, err := rootpath.Stat(root, at)
+	if err != nil || st.Mode&unix.S_IFMT != unix.S_IFDIR {
+		return err
+	}
+	if err := into.Chown(int(st.Uid), int(st.Gid)); err != nil {
+		return err
+	}
+	if err := unix.Fchmod(int(into.Fd()), st.Mode&0o7777); err != nil {
+		return &os.PathError{Op: "fchmod", Path: at, Err: err}
+	}
+	return nil
+}

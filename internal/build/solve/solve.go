@@ -1,0 +1,109 @@
+package solve
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"berth/internal/build/cache"
+	"berth/internal/build/plan"
+	"berth/internal/image/catalog"
+	"berth/internal/oci"
+)
+
+// Result is what a build made. Its layers cannot be removed until Close.
+type Result struct {
+	Plan     *plan.Plan
+	Base     *plan.Image // whose layers lie at the bottom; nil: none
+	Layers   []Layer     // on top of the base's, base first
+	TopLayer string      // in storage/snapshot; "" if there are no files at all
+	// Config is the image's config, complete but for RootFS, which holds the
+	// base's layers only: the diff ids of the others have to be computed.
+	Config oci.ImageConfig
+	Lease  *catalog.Lease
+	// Cached reports that nothing had to be made.
+	Cached bool
+}
+
+// Close lets go of what the build stood on.
+func (r *Result) Close() error { return r.Lease.Close() }
+
+// Solve makes the target of a plan. The caller closes the result.
+//
+// Of several errors at once the first counts; it stops everything else.
+func Solve(ctx context.Context, p *plan.Plan, o Options) (_ *Result, err error) {
+	s := newSolver(p, o)
+	if s.lease, err = s.images.Lease(); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err = errors.Join(err, s.trees.close()); err != nil {
+			err = errors.Join(err, s.lease.Close())
+		}
+	}()
+	s.findStages()
+	target, err := s.walk(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r := &Result{Plan: p, Base: target.image, Layers: target.layers, TopLayer: target.layer, Lease: s.lease, Cached: !s.worked()}
+	r.Config = p.Target().Config
+	r.Config.RootFS = oci.RootFS{Type: "layers", DiffIDs: []oci.Digest{}}
+	r.Config.History = nil
+	if r.Base != nil {
+		r.Config.RootFS.DiffIDs = append(r.Config.RootFS.DiffIDs, r.Base.Config.RootFS.DiffIDs...)
+		r.Config.History = append(r.Config.History, r.Base.Config.History...)
+	}
+	base := len(r.Config.History)
+	r.Config.History = append(r.Config.History, target.history...)
+	r.Config.Created = date(r.Config.History, base, p.Epoch)
+	return r, nil
+}
+
+// date fills in the times of the steps from the index from on, and returns the
+// image's. A step that made a layer has the time when that was first made, the
+// others that of the layer before them, and those in front of the first that of
+// the first: a build that found everything in the cache makes the same image
+// again, to the byte, as Docker's does.
+func date(history []oci.History, from int, epoch *time.Time) *time.Time {
+	steps := history[from:]
+	if epoch != nil {
+		at := epoch.UTC()
+		for i := range steps {
+			steps[i].Created = &at
+		}
+		return &at
+	}
+	var last *time.Time
+	for _, h := range steps {
+		if h.Created != nil {
+			last = h.Created
+			break
+		}
+	}
+	for i := from - 1; i >= 0 && last == nil; i-- {
+		last = history[i].Created
+	}
+	if last == nil {
+		now := time.Now().UTC()
+		last = &now
+	}
+	for i := range steps {
+		if steps[i].Created != nil {
+			last = steps[i].Created
+		}
+		steps[i].Created = last
+	}
+	return last
+}
+
+// MarkSynced says that everything the build stands on is on disk. The caller
+// has synced the layers: an image of them was put into the catalog.
+func (r *Result) MarkSynced(c *cache.Cache) error {
+	for _, l := range r.Layers {
+		if err := c.Synced(l.Key, l.ID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
