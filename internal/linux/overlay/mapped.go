@@ -22,28 +22,21 @@ import (
 // be made for it: the thread takes the container's root as its user for files
 // (setfsuid(2)), with the capabilities that it had.
 func mountMapped(o Options) (*os.File, error) {
-	fd, err := onOwnThread(func() (int, error) {
+	var f *os.File
+	err := onOwnThread(func() error {
 		if err := coverBase(o); err != nil {
-			return -1, err
+			return err
 		}
-		if err := actAs(o.IDs.Range.UID, o.IDs.Range.GID); err != nil {
-			return -1, err
-		}
-		f, err := mountOnce(o)
-		if err != nil {
-			return -1, err
-		}
-		defer f.Close()
-		return unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+		return o.IDs.Range.AsRoot(func() (err error) {
+			f, err = mountOnce(o)
+			return err
+		})
 	})
 	if errors.Is(err, unix.EINVAL) {
 		return nil, &errdefs.Error{Kind: errdefs.Unsupported, Op: "mount", Subject: "an overlay with shifted owners", Err: err,
 			Hint: "this takes Linux 5.19 or newer: leave --userns out"}
 	}
-	if err != nil {
-		return nil, err
-	}
-	return os.NewFile(uintptr(fd), "overlay"), nil
+	return f, err
 }
 
 // coverBase puts a clone of Base with the map over it, for this thread alone.
@@ -67,18 +60,4 @@ func coverBase(o Options) error {
 		return &os.PathError{Op: "move_mount", Path: o.Base, Err: err}
 	}
 	return nil
-}
-
-// actAs makes this thread's file accesses those of a user, with the capabilities
-// as they are: the kernel takes some away with the change, and they are put back.
-func actAs(uid, gid uint32) error {
-	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	var held [2]unix.CapUserData // version 3 has two words of each set
-	if err := unix.Capget(&header, &held[0]); err != nil {
-		return os.NewSyscallError("capget", err)
-	}
-	// Neither call tells an error: they return what was before.
-	unix.SetfsgidRetGid(int(gid))
-	unix.SetfsuidRetUid(int(uid))
-	return os.NewSyscallError("capset", unix.Capset(&header, &held[0]))
 }

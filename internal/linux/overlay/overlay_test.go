@@ -205,11 +205,15 @@ func TestMappedLayers(t *testing.T) {
 	for name, mount := range map[string]func(Options) (*os.File, error){
 		"context": mountMapped,
 		"string": func(o Options) (*os.File, error) {
-			fd, err := onOwnThread(func() (int, error) {
-				if err := errors.Join(coverBase(o), actAs(o.IDs.Range.UID, o.IDs.Range.GID)); err != nil {
-					return -1, err
+			var fd int
+			err := onOwnThread(func() error {
+				if err := coverBase(o); err != nil {
+					return err
 				}
-				return mountHere(o)
+				return o.IDs.Range.AsRoot(func() (err error) {
+					fd, err = mountHere(o)
+					return err
+				})
 			})
 			return os.NewFile(uintptr(fd), "overlay"), err
 		},

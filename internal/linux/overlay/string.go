@@ -12,24 +12,22 @@ import (
 
 // mountByString makes the mount with mount(2) on o.Staging, takes a detached
 // copy of it and removes the first. It serves kernels before 6.5.
-func mountByString(o Options) (int, error) {
-	return onOwnThread(func() (int, error) { return mountHere(o) })
+func mountByString(o Options) (fd int, err error) {
+	err = onOwnThread(func() (err error) {
+		fd, err = mountHere(o)
+		return err
+	})
+	return fd, err
 }
 
 // onOwnThread runs f on a thread that ends with it, whatever f did to the thread.
-func onOwnThread(f func() (int, error)) (int, error) {
-	type result struct {
-		fd  int
-		err error
-	}
-	done := make(chan result)
+func onOwnThread(f func() error) error {
+	done := make(chan error)
 	go func() {
 		runtime.LockOSThread() // never unlocked
-		fd, err := f()
-		done <- result{fd, err}
+		done <- f()
 	}()
-	r := <-done
-	return r.fd, r.err
+	return <-done
 }
 
 // mountHere is mountByString on the calling thread. Relative layer names need a

@@ -46,61 +46,116 @@ type Namespace struct {
 //
 // Preconditions: CAP_SETUID and CAP_SETGID, and a range that exists in the
 // caller's own user namespace.
-func New(r Range, withNet bool) (_ *Namespace, err error) {
-	var p [2]int
-	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
-		return nil, os.NewSyscallError("pipe2", err)
-	}
+func New(r Range, withNet bool) (*Namespace, error) {
 	flags := uint64(unix.CLONE_NEWUSER)
 	if withNet {
 		flags |= unix.CLONE_NEWNET
 	}
-	child, err := holder().Start(program.StartOptions{CloneFlags: flags, FDs: p[:], Cgroup: -1, NoWait: true})
-	unix.Close(p[0])
+	h, err := hold(flags, nil)
 	if err != nil {
-		unix.Close(p[1])
 		return nil, cannotMake(err)
 	}
-	defer func() {
-		unix.Close(p[1])
-		unix.Close(child.PIDFD)
-		for {
-			if _, werr := unix.Wait4(child.PID, nil, unix.WALL, nil); werr != unix.EINTR {
-				return
-			}
+	defer h.end()
+	if err := errors.Join(h.writeMap("uid_map", r.UID, r.Count), h.writeMap("gid_map", r.GID, r.Count)); err != nil {
+		return nil, err
+	}
+	return h.open(r, withNet)
+}
+
+// Of opens the user namespace of a running process, which maps the range, and if
+// withNet makes a new network namespace that belongs to it.
+func Of(pid int, r Range, withNet bool) (*Namespace, error) {
+	f, err := os.Open("/proc/" + strconv.Itoa(pid) + "/ns/user")
+	if err != nil || !withNet {
+		return &Namespace{Range: r, User: f}, err
+	}
+	defer f.Close()
+	h, err := hold(0, f)
+	if err != nil {
+		return nil, err
+	}
+	defer h.end()
+	return h.open(r, true)
+}
+
+// holder is a helper child that holds new namespaces until they have been opened.
+type holder struct {
+	pid  int
+	sock int // it ends when this is closed, even by our death
+}
+
+// hold starts a child that is born with the new namespaces flags, or joins the
+// user namespace join and makes a network namespace there.
+func hold(flags uint64, join *os.File) (*holder, error) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("socketpair", err)
+	}
+	fds := pair[:]
+	b := program.NewBuilder()
+	b.Call("close the starter's end", unix.SYS_CLOSE, program.FD(0))
+	if join != nil {
+		fds = append(fds, int(join.Fd()))
+		b.Call("join the user namespace", unix.SYS_SETNS, program.FD(2), program.Int(unix.CLONE_NEWUSER))
+		b.Call("make a network namespace", unix.SYS_UNSHARE, program.Int(unix.CLONE_NEWNET))
+	}
+	buf := program.At(b.Place(make([]byte, 1)))
+	b.Call("report", unix.SYS_WRITE, program.FD(1), buf, program.Int(1))
+	b.Call("wait for the starter", unix.SYS_READ, program.FD(1), buf, program.Int(1)).Ignore()
+	b.Call("end", unix.SYS_EXIT_GROUP, program.Int(0))
+	child, err := b.Program().Start(program.StartOptions{CloneFlags: flags, FDs: fds, Cgroup: -1, NoWait: true})
+	unix.Close(pair[1])
+	if err != nil {
+		unix.Close(pair[0])
+		return nil, err
+	}
+	unix.Close(child.PIDFD)
+	h := &holder{child.PID, pair[0]}
+	var ready [1]byte
+	for {
+		switch n, err := unix.Read(h.sock, ready[:]); {
+		case err == unix.EINTR:
+			continue
+		case n == 1:
+			return h, nil
 		}
-	}()
-	dir := "/proc/" + strconv.Itoa(child.PID)
-	for file, first := range map[string]uint32{"uid_map": r.UID, "gid_map": r.GID} {
-		if err := writeMap(dir+"/"+file, first, r.Count); err != nil {
+		h.end()
+		return nil, errdefs.New(errdefs.Internal, "cannot make a namespace in another user namespace")
+	}
+}
+
+// open opens the namespaces that the child holds.
+func (h *holder) open(r Range, withNet bool) (*Namespace, error) {
+	user, err := os.Open(h.file("ns/user"))
+	if err != nil {
+		return nil, err
+	}
+	ns := &Namespace{Range: r, User: user}
+	if withNet {
+		if ns.Net, err = os.Open(h.file("ns/net")); err != nil {
+			ns.Close()
 			return nil, err
 		}
-	}
-	ns := &Namespace{Range: r}
-	if ns.User, err = os.Open(dir + "/ns/user"); err == nil && withNet {
-		ns.Net, err = os.Open(dir + "/ns/net")
-	}
-	if err != nil {
-		ns.Close()
-		return nil, err
 	}
 	return ns, nil
 }
 
-// holder is the program of the child that holds a namespace until its starter
-// has opened it, or has died: it waits for the end of a pipe.
-func holder() *program.Program {
-	b := program.NewBuilder()
-	b.Call("close the writing end", unix.SYS_CLOSE, program.FD(1))
-	b.Call("wait", unix.SYS_READ, program.FD(0), program.Bytes(make([]byte, 8)), program.Int(1)).Ignore()
-	b.Call("end", unix.SYS_EXIT_GROUP, program.Int(0))
-	return b.Program()
+func (h *holder) file(name string) string { return "/proc/" + strconv.Itoa(h.pid) + "/" + name }
+
+// end lets the child go and collects it.
+func (h *holder) end() {
+	unix.Close(h.sock)
+	for {
+		if _, err := unix.Wait4(h.pid, nil, unix.WALL, nil); err != unix.EINTR {
+			return
+		}
+	}
 }
 
 // writeMap writes the one line of a map: id inside, id outside, how many.
-func writeMap(path string, first, count uint32) error {
+func (h *holder) writeMap(name string, first, count uint32) error {
 	line := "0 " + strconv.FormatUint(uint64(first), 10) + " " + strconv.FormatUint(uint64(count), 10) + "\n"
-	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	f, err := os.OpenFile(h.file(name), os.O_WRONLY, 0)
 	if err != nil {
 		return err
 	}
@@ -127,15 +182,6 @@ func cannotMake(err error) error {
 	return err
 }
 
-// Of opens the user namespace of a running process, which maps the range.
-func Of(pid int, r Range) (*Namespace, error) {
-	f, err := os.Open("/proc/" + strconv.Itoa(pid) + "/ns/user")
-	if err != nil {
-		return nil, err
-	}
-	return &Namespace{Range: r, User: f}, nil
-}
-
 // Close lets go of the namespace; who is in it stays.
 func (n *Namespace) Close() {
 	for _, f := range [...]*os.File{n.User, n.Net} {
@@ -143,6 +189,18 @@ func (n *Namespace) Close() {
 			f.Close()
 		}
 	}
+}
+
+// Owns reports whether another open namespace belongs to this user namespace
+// (NS_GET_USERNS of ioctl_ns(2)): who is root here has power over it.
+func (n *Namespace) Owns(other *os.File) bool {
+	owner, err := unix.IoctlRetInt(int(other.Fd()), unix.NS_GET_USERNS)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(owner)
+	var own, its unix.Stat_t
+	return unix.Fstat(int(n.User.Fd()), &own) == nil && unix.Fstat(owner, &its) == nil && own.Ino == its.Ino && own.Dev == its.Dev
 }
 
 // MapMount gives a detached mount the namespace's map: its files are seen as the

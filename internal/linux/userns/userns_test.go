@@ -3,6 +3,7 @@ package userns
 import (
 	"errors"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -85,16 +86,50 @@ func TestNew(t *testing.T) {
 	if err != nil || user.Ino == home.Ino {
 		t.Errorf("no namespaces of their own: %v %v, %v", user.Ino, net.Ino, err)
 	}
-	// NS_GET_USERNS of ioctl_ns(2): the network belongs to the user namespace.
-	owner, err := unix.IoctlRetInt(int(n.Net.Fd()), unix.NS_GET_USERNS)
+	if !n.Owns(n.Net) {
+		t.Error("the network namespace does not belong to the user namespace")
+	}
+	host, err := os.Open("/proc/self/ns/net")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer unix.Close(owner)
-	var st unix.Stat_t
-	if unix.Fstat(owner, &st) != nil || st.Ino != user.Ino {
-		t.Errorf("the network namespace belongs to %d, not to %d", st.Ino, user.Ino)
+	defer host.Close()
+	if n.Owns(host) {
+		t.Error("the host's network belongs to a new user namespace")
 	}
+	noChildren(t)
+}
+
+// A second container of the same user namespace has a network of its own there.
+func TestOf(t *testing.T) {
+	needRoot(t)
+	r := Range{UID: 100000, GID: 200000, Count: 1000}
+	h, err := hold(unix.CLONE_NEWUSER|unix.CLONE_NEWNET, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(h.writeMap("uid_map", r.UID, r.Count), h.writeMap("gid_map", r.GID, r.Count)); err != nil {
+		t.Fatal(err)
+	}
+	n, err := Of(h.pid, r, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer n.Close()
+	var theirs, ours, net unix.Stat_t
+	err = errors.Join(unix.Stat(h.file("ns/user"), &theirs), unix.Fstat(int(n.User.Fd()), &ours), unix.Stat(h.file("ns/net"), &net))
+	if err != nil || theirs.Ino != ours.Ino || !n.Owns(n.Net) {
+		t.Errorf("user namespace %d, want %d, %v", ours.Ino, theirs.Ino, err)
+	}
+	if unix.Fstat(int(n.Net.Fd()), &ours) != nil || ours.Ino == net.Ino {
+		t.Error("the network is the first one's")
+	}
+	h.end()
+	noChildren(t)
+}
+
+func noChildren(t *testing.T) {
+	t.Helper()
 	if pid, err := unix.Wait4(-1, nil, unix.WNOHANG, nil); err != unix.ECHILD {
 		t.Errorf("a child is left: %d %v", pid, err)
 	}
@@ -148,5 +183,48 @@ func BenchmarkNew(b *testing.B) {
 			b.Fatal(err)
 		}
 		n.Close()
+	}
+}
+
+// In a mount with a map only the container's root can make files, and it can do
+// what the host's can.
+func TestAsRoot(t *testing.T) {
+	needRoot(t)
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o500); err != nil {
+		t.Fatal(err)
+	}
+	r := Range{UID: 100000, GID: 200000, Count: 1000}
+	n, err := New(r, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer n.Close()
+	tree, err := unix.OpenTree(unix.AT_FDCWD, dir, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(tree)
+	if err := n.MapMount(tree, dir); err != nil {
+		t.Fatal(err)
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if err := unix.Mkdirat(tree, "host", 0o755); !errors.Is(err, unix.EOVERFLOW) {
+		t.Errorf("as the host's root: %v", err)
+	}
+	err = r.AsRoot(func() error {
+		return errors.Join(unix.Mkdirat(tree, "d", 0o700), unix.Fchownat(tree, "d", 100005, 200006, 0), unix.Mkdirat(tree, "d/e", 0o700),
+			unix.Mknodat(tree, "null", unix.S_IFCHR|0o600, int(unix.Mkdev(1, 3))))
+	})
+	var st unix.Stat_t
+	if err != nil || unix.Stat(dir+"/d", &st) != nil || st.Uid != 5 || st.Gid != 6 {
+		t.Errorf("as the container's: %v, %d:%d", err, st.Uid, st.Gid)
+	}
+	if uid, _ := unix.SetfsuidRetUid(-1); uid != 0 {
+		t.Errorf("the thread is still user %d", uid)
+	}
+	if err := os.WriteFile(dir+"/host", nil, 0o600); err != nil {
+		t.Errorf("afterwards: %v", err)
 	}
 }

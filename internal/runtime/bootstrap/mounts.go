@@ -73,7 +73,7 @@ func (c *compiler) mount(m specs.Mount) error {
 	if m.Source != "" { // what df(1) and mount(8) show in the first column
 		data = append([]string{"source=" + m.Source}, data...)
 	}
-	t := c.newFSFor(what, m.Type, o.attrs, data...)
+	t := c.newFS(what, m.Type, o.attrs, data...)
 	if m.Type == "tmpfs" && o.copyUp {
 		return errdefs.New(errdefs.Unsupported, "tmpcopyup")
 	}

@@ -37,18 +37,6 @@ func (c *compiler) hostTree(what, path string, recursive bool) (tree program.Reg
 	return tree
 }
 
-// newFSFor makes a detached mount for the container. A user namespace may make
-// few kinds of file systems itself; those are its own, its root owns them. The
-// others are made by the host's root, as for any container.
-func (c *compiler) newFSFor(what, fstype string, attrs int, options ...string) (mount program.Reg) {
-	switch fstype {
-	case "tmpfs", "devpts", "mqueue", "proc", "sysfs":
-		return c.newFS(what, fstype, attrs, options...)
-	}
-	c.asHost(func() { mount = c.newFS(what, fstype, attrs, options...) })
-	return mount
-}
-
 // takeMappedRoot makes a copy of the rootfs the container's root. It is put over
 // "/", the one directory that is sure to be in reach: pivot_root(2) wants it
 // attached somewhere, and absolute paths begin below it, at the host's root, as before.
