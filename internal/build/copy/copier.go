@@ -3,6 +3,8 @@ package copy
 import (
 	"errors"
 	"os"
+	"path"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -16,6 +18,7 @@ type copier struct {
 	*target
 	tree     *source.Tree
 	progress func(int64)
+	dest     string // the path of dirs[0], for errors
 	// dirs are the open directories of the target from the one that the part is
 	// put into to the one being filled.
 	dirs  []int
@@ -38,6 +41,11 @@ func (c *copier) close() {
 // here is the directory being filled.
 func (c *copier) here() int { return c.dirs[len(c.dirs)-1] }
 
+// at is the path of name in the directory being filled.
+func (c *copier) at(name string) string {
+	return printable(path.Join("/", c.dest, strings.Join(c.names, "/"), name))
+}
+
 func (c *copier) file(e *entry) error { return c.put(e, e.name) }
 
 // enter makes a directory, or takes the one that is there.
@@ -48,7 +56,7 @@ func (c *copier) enter(e *entry) error {
 	}
 	fd, err := unix.Openat(c.here(), e.name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {
-		return errdefs.New(errdefs.Conflict, "cannot copy to non-directory").
+		return errdefs.New(errdefs.Conflict, "cannot copy to non-directory: %s", c.at(e.name)).
 			WithHint("the destination has a file or link of this name: remove it in an earlier step, or copy to where it leads")
 	}
 	if err != nil {
@@ -94,7 +102,7 @@ func (c *copier) fresh(name, op string, create func() error) error {
 	for try := 0; errors.Is(err, unix.EEXIST) && try < 8; try++ {
 		rerr := unix.Unlinkat(c.here(), name, 0)
 		if errors.Is(rerr, unix.EISDIR) {
-			return errdefs.New(errdefs.Conflict, "cannot replace to directory %s with file", printable(name)).
+			return errdefs.New(errdefs.Conflict, "cannot replace to directory %s with file", c.at(name)).
 				WithHint("the destination has a directory of this name: remove it in an earlier step")
 		}
 		if rerr != nil && !errors.Is(rerr, unix.ENOENT) {

@@ -23,6 +23,9 @@ func (e *pathError) Unwrap() error { return e.err }
 
 // within says that err happened in name.
 func within(name string, err error) error {
+	if err == nil {
+		return nil
+	}
 	if e, ok := err.(*pathError); ok { //nolint:errorlint // the outermost one alone is a path being put together
 		return &pathError{name + "/" + e.path, e.err}
 	}

@@ -65,53 +65,61 @@ func (t *target) put(ctx context.Context, p *part, dest string, progress func(in
 			return err
 		}
 	}
-	dir, name, err := t.place(dest, p.file == nil && p.item.isDir(), p.as())
+	at, err := t.place(dest, p.file == nil && p.item.isDir(), p.as())
 	if err != nil {
 		return err
 	}
-	c := &copier{target: t, progress: progress, dirs: []int{dir}}
+	c := &copier{target: t, progress: progress, dest: at.path, dirs: []int{at.dir}}
 	defer c.close()
 	switch {
 	case p.file != nil:
-		return c.inline(name, p.file)
+		return c.inline(at.name, p.file)
 	case !p.item.isDir():
 		c.tree = p.item.tree
 		e := p.item.entry()
-		return c.put(e, name)
+		return c.put(e, at.name)
 	}
 	c.tree = p.item.tree
 	if err := walk(ctx, p, c); err != nil {
 		return err
 	}
 	// The directory itself gets no attributes but, like every other, the source's time.
-	return t.setTimes(dir, "", &p.item.Stat)
+	return t.setTimes(at.dir, "", &p.item.Stat)
+}
+
+// spot is where a part is put: a name in an open directory.
+type spot struct {
+	dir  int
+	path string // of dir
+	name string // what a file is called there
 }
 
 // place makes what is missing on the way to dest and opens the directory that a
 // part is put into: dest itself for a directory, and for a file if it is one or
-// ends in a slash. name is what the file is called there.
-func (t *target) place(dest string, isDir bool, as string) (dir int, name string, err error) {
+// ends in a slash.
+func (t *target) place(dest string, isDir bool, as string) (spot, error) {
 	if isDir || strings.HasSuffix(dest, "/") {
-		dir, err = t.makeDirs(dest)
-		return dir, as, err
+		dir, err := t.makeDirs(dest)
+		return spot{dir, dest, as}, err
 	}
 	above, _ := rootpath.SplitLast(dest)
-	if dir, err = t.makeDirs(above); err != nil {
-		return -1, "", err
+	dir, err := t.makeDirs(above)
+	if err != nil {
+		return spot{}, err
 	}
 	unix.Close(dir)
 	real, err := t.resolve(dest)
 	if err != nil {
-		return -1, "", err
+		return spot{}, err
 	}
 	dir, err = rootpath.OpenAt(int(t.root.Fd()), real, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
 	if err == nil {
-		return dir, as, nil
+		return spot{dir, dest, as}, nil
 	}
 	// Not a directory, or not there: also what a link leads to is made, and its parents.
-	above, name = rootpath.SplitLast(real)
+	above, name := rootpath.SplitLast(real)
 	dir, err = t.makeDirs(above)
-	return dir, name, err
+	return spot{dir, above, name}, err
 }
 
 // inline makes the file of a here-document.
