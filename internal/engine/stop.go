@@ -18,7 +18,8 @@ import (
 const defaultStopTimeout = 10
 
 // Stop asks a container to end, and kills it after the timeout. If its PID 1
-// cannot react to the stop signal, it is killed at once, and the result says so.
+// cannot react to the stop signal, it is killed at once, and the result says so;
+// one that has chosen to ignore the signal has the whole time.
 func (c *Containers) Stop(ctx context.Context, ref string, o StopOptions) (StopResult, error) {
 	c.e.reconcile(ctx)
 	id, err := c.e.store.Resolve(ref)
@@ -83,7 +84,7 @@ func stopSettings(rec *container.Record, o StopOptions) (unix.Signal, int, error
 // was not the usual one, or "".
 func terminate(ctx context.Context, st container.State, rec *container.Record, fd int, sig unix.Signal, timeout int) (note string) {
 	ownPIDNS := rec.HostConfig.PidMode == ""
-	if ownPIDNS && sig != unix.SIGKILL && ignores(ctx, st, sig) {
+	if ownPIDNS && sig != unix.SIGKILL && timeout != 0 && isDeaf(ctx, st, sig) {
 		unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0)
 		gone(ctx, fd, -1)
 		return "PID 1 of " + st.Name + " has no handler for signal " + signalName(sig) + " and could not have ended by it: killed at once"
@@ -102,12 +103,12 @@ func signalName(s unix.Signal) string { return unix.SignalName(s) }
 // youth is how long a fresh program is given to install its handler.
 const youth = time.Second
 
-// ignores reports whether PID 1 has no handler for the signal. A program that
-// has only just started may install one any moment.
-func ignores(ctx context.Context, st container.State, sig unix.Signal) bool {
+// isDeaf reports whether PID 1 has nothing that the signal could reach. A program
+// that has only just started may install a handler any moment.
+func isDeaf(ctx context.Context, st container.State, sig unix.Signal) bool {
 	for {
-		handled, err := process.HandlesSignal(st.PID, sig)
-		if handled || err != nil {
+		deaf, err := process.DefaultAction(st.PID, sig)
+		if !deaf || err != nil {
 			return false
 		}
 		if time.Since(st.StartedAt) > youth {

@@ -1,15 +1,21 @@
 package crash
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 )
 
+// TestForkBomb: a shell would end when it is refused a process for the first
+// time. awk goes on.
 func TestForkBomb(t *testing.T) {
 	l := newLab(t)
-	l.must(sh([]string{"-d", "--name", "c1", "--pids-limit", "64"}, "b() { b | b & }; while :; do b; sleep 0.01; done")...)
-	time.Sleep(500 * time.Millisecond)
+	l.must("run", "-d", "--name", "c1", "--pids-limit", "64", "--rootfs", rootfs, "awk", `BEGIN { while (1) system("b() { b | b & }; b 2> /dev/null") }`)
+	l.eventually("it has grown", func() bool {
+		n, err := strconv.Atoi(l.must("stats", "--no-stream", "--format", "{{.PIDs}}", "c1"))
+		return err == nil && n > 32
+	})
 	if got := l.must(sh([]string{"--rm"}, "echo fine")...); got != "fine" {
 		t.Errorf("another container: %q", got)
 	}
@@ -37,9 +43,9 @@ func TestZombies(t *testing.T) {
 
 func TestStopOfStubborn(t *testing.T) {
 	l := newLab(t)
-	l.must(sh([]string{"-d", "--name", "c1"}, "trap '' TERM; while :; do sleep 0.1; done")...)
-	time.Sleep(100 * time.Millisecond)
-	if r := l.berth("stop", "-t", "1", "c1"); r.code != 0 || r.took < 500*time.Millisecond || r.took > 4*time.Second {
+	l.must(sh([]string{"-d", "--name", "c1", "--stop-timeout", "100"}, "trap '' TERM; echo ready; while :; do sleep 0.1; done")...)
+	l.eventually("it ignores SIGTERM", func() bool { return l.must("logs", "c1") == "ready" })
+	if r := l.berth("stop", "-t", "1", "c1"); r.code != 0 || r.took < 900*time.Millisecond || r.took > 10*time.Second || r.err != "" {
 		t.Errorf("stop of what ignores SIGTERM: %+v", r)
 	}
 	if got := l.inspect("c1", "{{.State.ExitCode}}"); got != "137" {
@@ -47,8 +53,8 @@ func TestStopOfStubborn(t *testing.T) {
 	}
 	l.must("run", "-d", "--name", "c2", "--rootfs", rootfs, "sleep", "1000")
 	time.Sleep(1100 * time.Millisecond) // the first second a program may still install a handler
-	r := l.berth("stop", "c2")
-	if r.code != 0 || r.took > 2*time.Second || !strings.Contains(r.err, "has no handler") || r.out != "c2\n" {
+	r := l.berth("stop", "-t", "100", "c2")
+	if r.code != 0 || r.took > 10*time.Second || !strings.Contains(r.err, "has no handler") || r.out != "c2\n" {
 		t.Errorf("stop of a PID 1 without a handler: %+v", r)
 	}
 }

@@ -88,7 +88,7 @@ func prepare(dir string) error {
 	if err := os.WriteFile(rootfs+"/bin/busybox", data, 0o755); err != nil { //nolint:gosec // a program
 		return err
 	}
-	for _, name := range strings.Fields("sh sleep echo cat true false kill seq dd yes ps nc wget") {
+	for _, name := range strings.Fields("sh awk sleep echo cat true false kill seq dd yes ps nc wget") {
 		if err := os.Symlink("busybox", rootfs+"/bin/"+name); err != nil {
 			return err
 		}
@@ -147,12 +147,12 @@ func (l *lab) command(args ...string) *exec.Cmd {
 // limit is how long a command may take: longer is a hang.
 const limit = 30 * time.Second
 
-// run runs a command to its end. Its output goes to files: a pipe would stay
-// open as long as anything that inherited it.
+// run runs a command to its end. What it prints comes through pipes, which would
+// stay open if anything that it leaves behind had inherited them: nothing may.
 func (l *lab) run(cmd *exec.Cmd) result {
 	l.t.Helper()
 	var out, errs bytes.Buffer
-	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = &out, &errs, time.Second
+	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = &out, &errs, 10*time.Second
 	began := time.Now()
 	if err := cmd.Start(); err != nil {
 		l.t.Fatal(err)

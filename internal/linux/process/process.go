@@ -1,5 +1,6 @@
 // Package process provides facts about processes from /proc (proc(5)): whether
-// the one with a given pid is still the same, which signals it handles.
+// the one with a given pid is still the same, which signals it handles, whether
+// it was killed.
 //
 // Pids are reused. What identifies a process on one boot is its pid together
 // with its start time (field 22 of /proc/PID/stat, in clock ticks since boot).
@@ -84,18 +85,25 @@ func BootID() string {
 	return strings.TrimSpace(string(buf[:n]))
 }
 
-// HandlesSignal reports whether the process has a handler for a signal. PID 1
-// of a pid namespace is not ended by a signal that it has no handler for.
-func HandlesSignal(pid int, sig unix.Signal) (bool, error) {
+// DefaultAction reports whether the process leaves a signal to its default
+// action: it neither has a handler nor has chosen to ignore it. On PID 1 of a pid
+// namespace the default action of a signal from inside, or of one that would end
+// it, is nothing at all (pid_namespaces(7)).
+func DefaultAction(pid int, sig unix.Signal) (bool, error) {
 	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
 	if err != nil {
 		return false, err
 	}
-	mask, err := strconv.ParseUint(string(statusField(text, "SigCgt:")), 16, 64)
-	if err != nil {
-		return false, errdefs.New(errdefs.Internal, "no SigCgt in /proc/%d/status", pid)
+	for _, name := range [...]string{"SigCgt:", "SigIgn:"} {
+		mask, err := strconv.ParseUint(string(statusField(text, name)), 16, 64)
+		if err != nil {
+			return false, errdefs.New(errdefs.Internal, "no %s in /proc/%d/status", name, pid)
+		}
+		if mask&(1<<(sig-1)) != 0 {
+			return false, nil
+		}
 	}
-	return mask&(1<<(sig-1)) != 0, nil
+	return true, nil
 }
 
 // readSmall reads a small file of /proc in one call, without os.File's overhead.

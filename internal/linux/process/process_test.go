@@ -50,12 +50,34 @@ func FuzzParseStat(f *testing.F) {
 	f.Fuzz(func(_ *testing.T, b []byte) { parseStat(b); ending(b) })
 }
 
-func TestHandlesSignal(t *testing.T) {
+func TestDefaultAction(t *testing.T) {
 	// The Go runtime has a handler for SIGTERM, and none can exist for SIGKILL.
-	if ok, err := HandlesSignal(os.Getpid(), unix.SIGTERM); !ok || err != nil {
+	if ok, err := DefaultAction(os.Getpid(), unix.SIGTERM); ok || err != nil {
 		t.Errorf("SIGTERM: %v, %v", ok, err)
 	}
-	if ok, err := HandlesSignal(os.Getpid(), unix.SIGKILL); ok || err != nil {
+	if ok, err := DefaultAction(os.Getpid(), unix.SIGKILL); !ok || err != nil {
 		t.Errorf("SIGKILL: %v, %v", ok, err)
+	}
+	cmd := exec.Command("sh", "-c", "trap '' TERM; echo; exec sleep 60")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer cmd.Wait()         //nolint:errcheck // it is killed
+	defer cmd.Process.Kill() //nolint:errcheck // it may have ended
+	if _, err := out.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	if ok, err := DefaultAction(cmd.Process.Pid, unix.SIGTERM); ok || err != nil {
+		t.Errorf("SIGTERM, ignored: %v, %v", ok, err)
+	}
+	if ok, err := DefaultAction(cmd.Process.Pid, unix.SIGHUP); !ok || err != nil {
+		t.Errorf("SIGHUP: %v, %v", ok, err)
+	}
+	if _, err := DefaultAction(1<<30, unix.SIGTERM); err == nil {
+		t.Error("a process that does not exist")
 	}
 }
