@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -107,13 +107,17 @@ func (b *watchBed) running(name, script string, l cgroup.Limits) (id string, g *
 	}); err != nil {
 		b.t.Fatal(err)
 	}
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) { // it joins all groups
-		own, _ := os.ReadFile("/proc/" + strconv.Itoa(cmd.Process.Pid) + "/cgroup")
-		if bytes.Count(own, []byte(id)) == bytes.Count(own, []byte("\n")) {
+	pid := strconv.Itoa(cmd.Process.Pid)
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		apart := slices.DeleteFunc(g.Paths(), func(dir string) bool {
+			procs, _ := os.ReadFile(dir + "/cgroup.procs")
+			return slices.Contains(strings.Fields(string(procs)), pid)
+		})
+		if len(apart) == 0 {
 			return id, g
 		}
 		if time.Now().After(end) {
-			b.t.Fatalf("the container did not join its groups: %s", own)
+			b.t.Fatalf("the container did not join %q", apart)
 		}
 	}
 }
@@ -197,12 +201,16 @@ func TestStatsStream(t *testing.T) {
 
 func TestStatsOfNothingDoesNotWait(t *testing.T) {
 	b := newWatchBed(t)
-	begin := time.Now()
-	if list := b.stats(nil, false); len(list) != 0 {
-		t.Errorf("got %+v", list)
+	fastest := firstLook
+	for range 5 { // any may be slow on a busy machine; one that waits always is
+		begin := time.Now()
+		if list := b.stats(nil, false); len(list) != 0 {
+			t.Errorf("got %+v", list)
+		}
+		fastest = min(fastest, time.Since(begin))
 	}
-	if d := time.Since(begin); d > firstLook/2 {
-		t.Errorf("took %v", d)
+	if fastest > firstLook/2 {
+		t.Errorf("took %v", fastest)
 	}
 }
 

@@ -38,7 +38,7 @@ func (l *lab) unwired() {
 func (l *lab) gone(find func() []string) {
 	l.t.Helper()
 	var left []string
-	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		if left = find(); len(left) == 0 {
 			return
 		}

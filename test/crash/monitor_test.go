@@ -121,7 +121,7 @@ func TestContainerOutlivesMonitor(t *testing.T) {
 	if r := l.berth("exec", "x1", "/bin/nothing"); r.code != 127 {
 		t.Errorf("exec of a missing program: exit code %d: %s", r.code, r.err)
 	}
-	if r := l.berth("stop", "x1"); r.code != 0 || r.took > 3*time.Second {
+	if r := l.berth("stop", "-t", "100", "x1"); r.code != 0 || r.took > 10*time.Second {
 		t.Errorf("stop: %+v", r)
 	}
 	if got := l.inspect("x1", "{{.State.Status}} {{.State.ExitCode}}"); got != "exited 137" { // nobody could learn the real code

@@ -1,6 +1,7 @@
 package crash
 
 import (
+	"os"
 	"strconv"
 	"strings"
 	"syscall"
@@ -26,7 +27,7 @@ func TestOnFailure(t *testing.T) {
 	l := newLab(t)
 	l.must(sh([]string{"-d", "--name", "c1", "--restart", "on-failure:3"}, "echo run; exit 5")...)
 	l.eventually("it gives up", func() bool { return l.inspect("c1", "{{.State.Status}}") == "exited" })
-	time.Sleep(50 * time.Millisecond)
+	l.left()
 	if n, runs := l.restarts("c1"), l.runsOf("c1"); n != 3 || runs != 4 {
 		t.Errorf("%d restarts, %d runs", n, runs)
 	}
@@ -58,7 +59,7 @@ func testAlways(l *lab, policy string) {
 		l.eventually("the state is "+want, func() bool { return state() == want })
 	}
 	l.must("stop", "c1")
-	time.Sleep(300 * time.Millisecond)
+	l.left()
 	if got := l.inspect("c1", "{{.State.Status}}"); got != "exited" {
 		l.t.Errorf("after stop: %s", got)
 	}
@@ -68,23 +69,34 @@ func testAlways(l *lab, policy string) {
 	}
 }
 
-// backOff starts a container that fails at once and waits until its policy makes a long pause.
-func (l *lab) backOff() {
+// left waits until nobody works on a container: none is brought back from here on.
+func (l *lab) left() {
+	l.t.Helper()
+	l.eventually("its monitor has ended", func() bool {
+		active, _ := os.ReadDir(l.state + "/active")
+		return len(active) == 0
+	})
+}
+
+// backOff starts a container that fails at once and waits until its policy has
+// brought it back that often, and makes a pause of 100 ms * 2^restarts.
+func (l *lab) backOff(restarts int) {
 	l.t.Helper()
 	l.must(sh([]string{"-d", "--name", "c1", "--restart", "always"}, "echo run; exit 1")...)
-	l.eventually("a long pause", func() bool { return l.inspect("c1", "{{.State.Status}} {{.RestartCount}}") == "restarting 3" })
+	want := "restarting " + strconv.Itoa(restarts)
+	l.eventually("a long pause", func() bool { return l.inspect("c1", "{{.State.Status}} {{.RestartCount}}") == want })
 }
 
 // TestEndOfBackOff: what ends the policy does not wait for the pause to end.
 func TestEndOfBackOff(t *testing.T) {
-	const soon = 500 * time.Millisecond // the pause is 800 ms
+	const soon = 2500 * time.Millisecond // the pause is 3.2 s
 	l := newLab(t)
-	l.backOff()
+	l.backOff(5)
 	if r := l.berth("rm", "-f", "c1"); r.code != 0 || r.took > soon {
 		t.Errorf("rm -f: %+v", r)
 	}
 	l.settled()
-	l.backOff()
+	l.backOff(5)
 	if r := l.berth("rm", "c1"); r.code != 1 || !strings.Contains(r.err, "is restarting") {
 		t.Errorf("rm without -f: %+v", r)
 	}
@@ -104,7 +116,7 @@ func TestEndOfBackOff(t *testing.T) {
 // TestMonitorKilledInBackOff: the policy dies with the monitor; nothing else does.
 func TestMonitorKilledInBackOff(t *testing.T) {
 	l := newLab(t)
-	l.backOff()
+	l.backOff(3)
 	ids := l.everMade()
 	killed := false
 	for _, p := range processes(ids) {

@@ -56,7 +56,7 @@ func run(m *testing.M) int {
 		return 1
 	}
 	code := m.Run()
-	if err := leaks(); err != nil {
+	if err := await(leaks); err != nil {
 		fmt.Println("left after all scripts:", err)
 		code = 1
 	}
@@ -181,13 +181,16 @@ func settled(work string) error {
 	// The bridge stays for the next container, and with it one of the few subnets: not here.
 	bridge := network.Open(work+"/data", work+"/state").Bridge()
 	defer exec.Command("ip", "link", "delete", bridge).Run() //nolint:errcheck // not every script makes one
-	var err error
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-		if err = leftovers(work); err == nil {
-			return nil
+	return await(func() error { return leftovers(work) })
+}
+
+// await gives what ends in its own time ten seconds to do so.
+func await(check func() error) error {
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		if err := check(); err == nil || time.Now().After(end) {
+			return err
 		}
 	}
-	return err
 }
 
 func leftovers(work string) error {
@@ -204,7 +207,9 @@ func leftovers(work string) error {
 	return nil
 }
 
-// leaks looks for what no single script owns: monitors, cgroups, links.
+// leaks looks for what no single script owns: monitors, cgroups, links. The cable
+// of a container dies with its network namespace, which the kernel takes down
+// some time after the last process in it.
 func leaks() error {
 	procs, _ := filepath.Glob("/proc/[0-9]*/exe")
 	for _, p := range procs {
@@ -240,14 +245,14 @@ func image(ts *testscript.TestScript, neg bool, args []string) {
 
 // eventually CMD...: repeat a command until it succeeds, for ten seconds.
 func eventually(ts *testscript.TestScript, neg bool, args []string) {
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		err := ts.Exec(args[0], args[1:]...)
-		if (err == nil) != neg {
-			return
+	err := await(func() error {
+		if err := ts.Exec(args[0], args[1:]...); (err == nil) == neg {
+			return fmt.Errorf("%v", err)
 		}
-		if time.Now().After(end) {
-			ts.Fatalf("%s: still not so after ten seconds: %v", strings.Join(args, " "), err)
-		}
+		return nil
+	})
+	if err != nil {
+		ts.Fatalf("%s: still not so after ten seconds: %v", strings.Join(args, " "), err)
 	}
 }
 

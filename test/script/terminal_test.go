@@ -179,6 +179,18 @@ const (
 	prompt = "/ # "
 )
 
+// resized makes the terminal another size while a program in it, which has told
+// that it runs, waits for that and for the signal that comes with it.
+func (p *pty) resized(rows, cols uint16) {
+	p.t.Helper()
+	size := fmt.Sprintf("%d %d", rows, cols)
+	p.keys(`sh -c 'trap "echo win=\$((1+1))" WINCH; echo runs=$((0+1)); until test "$(stty size)" = "` + size + `"; do sleep 0.02; done; echo size=$(stty size)'` + "\n")
+	p.expect("runs=1")
+	p.resize(rows, cols)
+	p.expect("win=2")
+	p.expect("size=" + size)
+}
+
 func TestTerminalRun(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
@@ -191,23 +203,11 @@ func TestTerminalRun(t *testing.T) {
 	p.expect("24 80")
 	p.expect(prompt)
 	// A new size of the window arrives inside, with its signal.
-	p.keys("trap 'echo win$((1+1))' WINCH\n")
+	p.resized(40, 100)
 	p.expect(prompt)
-	p.resize(40, 100)
-	for end := time.Now().Add(5 * time.Second); ; {
-		p.keys("stty size\n")
-		p.expect("\r\n")
-		time.Sleep(20 * time.Millisecond)
-		if p.sees("40 100") {
-			break
-		}
-		if time.Now().After(end) {
-			t.Fatal("the window's new size does not arrive")
-		}
-	}
 	// Ctrl-C ends the program in the foreground, not the shell and not berth.
-	p.keys("sleep 100\n")
-	time.Sleep(100 * time.Millisecond)
+	p.keys("sh -c 'echo in=$((1+1)); exec sleep 100'\n")
+	p.expect("in=2")
 	p.keys(ctrlC)
 	p.expect(prompt)
 	p.keys("echo code=$?\n")
@@ -263,9 +263,7 @@ func TestTerminalExec(t *testing.T) {
 	p.expect("24 80")
 	p.expect("both=2")
 	p.expect(prompt)
-	p.resize(30, 90)
-	p.keys("sleep 0.2; stty size\n")
-	p.expect("30 90")
+	p.resized(30, 90)
 	p.keys("exit 9\n")
 	p.ends(9)
 	// Detached, the program goes on.

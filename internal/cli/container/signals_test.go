@@ -20,7 +20,7 @@ func TestSignalsCancelThenForward(t *testing.T) {
 	kill(t, syscall.SIGTERM)
 	select {
 	case <-ctx.Done():
-	case <-time.After(5 * time.Second):
+	case <-time.After(10 * time.Second):
 		t.Fatal("the first phase did not cancel")
 	}
 	s.stop()
@@ -35,7 +35,7 @@ func TestSignalsCancelThenForward(t *testing.T) {
 			if name != want {
 				t.Errorf("%v was sent on as %s", sig, name)
 			}
-		case <-time.After(5 * time.Second):
+		case <-time.After(10 * time.Second):
 			t.Fatalf("%v was not sent on", sig)
 		}
 	}

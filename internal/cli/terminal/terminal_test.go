@@ -79,7 +79,7 @@ func TestFollowSize(t *testing.T) {
 		if size != [2]uint16{50, 132} {
 			t.Errorf("told %v", size)
 		}
-	case <-time.After(5 * time.Second):
+	case <-time.After(10 * time.Second):
 		t.Error("the change was not told")
 	}
 }

@@ -200,8 +200,11 @@ func TestFollowEmptied(t *testing.T) {
 	defer cancel()
 	err := Read(ctx, path, Options{Tail: 1, Follow: true}, func(line []byte) error {
 		if got = append(got, string(line)); string(line) == "2" {
-			time.AfterFunc(50*time.Millisecond, func() { os.Truncate(path, 0) })
-			time.AfterFunc(150*time.Millisecond, func() { os.WriteFile(path, []byte("3\n"), 0o600) })
+			time.AfterFunc(50*time.Millisecond, func() {
+				os.Truncate(path, 0)
+				time.Sleep(100 * time.Millisecond)
+				os.WriteFile(path, []byte("3\n"), 0o600)
+			})
 		} else {
 			return ErrStop
 		}
@@ -215,12 +218,18 @@ func TestFollowEmptied(t *testing.T) {
 func TestFollowCancelled(t *testing.T) {
 	path := put(t, "1\n")
 	reason := errors.New("reason")
-	ctx, cancel := context.WithCancelCause(context.Background())
-	time.AfterFunc(20*time.Millisecond, func() { cancel(reason) })
-	begin := time.Now()
-	err := Read(ctx, path, Options{Follow: true}, func([]byte) error { return nil })
-	if !errors.Is(err, reason) || time.Since(begin) > 400*time.Millisecond {
-		t.Errorf("%v after %v", err, time.Since(begin))
+	fastest := time.Hour
+	for range 5 { // any may be slow on a busy machine; one that is not woken always is
+		ctx, cancel := context.WithCancelCause(context.Background())
+		time.AfterFunc(20*time.Millisecond, func() { cancel(reason) })
+		begin := time.Now()
+		if err := Read(ctx, path, Options{Follow: true}, func([]byte) error { return nil }); !errors.Is(err, reason) {
+			t.Error(err)
+		}
+		fastest = min(fastest, time.Since(begin))
+	}
+	if fastest > 400*time.Millisecond {
+		t.Errorf("ended after %v", fastest)
 	}
 }
 

@@ -168,7 +168,7 @@ func TestMemoryAndSwapInEitherDirection(t *testing.T) {
 	}
 }
 
-func TestEveryLineOfProcCgroupEndsInTheName(t *testing.T) {
+func TestProcCgroupHasTheNameInEveryHierarchy(t *testing.T) {
 	h, parent := testHost(t)
 	g := create(t, h, parent+"/"+testID, Limits{})
 	cmd := start(t, g, "exec sleep 60")
@@ -180,10 +180,9 @@ func TestEveryLineOfProcCgroupEndsInTheName(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for line := range strings.Lines(string(b)) {
-		if !strings.HasSuffix(line, ":"+parent+"/"+testID+"\n") {
-			t.Errorf("outside the group: %q", line)
-		}
+	// Another program may have mounted a hierarchy where only it sees that.
+	if n := strings.Count(string(b), ":"+parent+"/"+testID+"\n"); n != len(g.Paths()) {
+		t.Errorf("in %d of %d hierarchies:\n%s", n, len(g.Paths()), b)
 	}
 	pids, err := g.PIDs()
 	if err != nil || !slices.Equal(pids, []int{cmd.Process.Pid}) {

@@ -21,11 +21,10 @@ func sleeper(t *testing.T) int {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	for range 1000 { // until it is sleep and not the copy of this test that becomes it
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) { // until it is sleep and not the copy of this test that becomes it
 		if b, _ := os.ReadFile("/proc/" + strconv.Itoa(cmd.Process.Pid) + "/stat"); strings.Contains(string(b), "(sleep) S") {
 			return cmd.Process.Pid
 		}
-		time.Sleep(time.Millisecond)
 	}
 	t.Fatal("sleep does not start")
 	return 0

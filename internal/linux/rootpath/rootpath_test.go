@@ -118,7 +118,7 @@ func TestReadFileRefusesWhatIsNoFile(t *testing.T) {
 			if !errors.Is(err, want) {
 				t.Errorf("ReadFile(%s) = %v, want %v", path, err, want)
 			}
-		case <-time.After(5 * time.Second):
+		case <-time.After(10 * time.Second):
 			t.Fatalf("ReadFile(%s) blocks", path)
 		}
 	}

@@ -3,6 +3,7 @@ package monitor
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -149,17 +150,33 @@ func TestClientThatDoesNotReadDelaysNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(100 * time.Millisecond) // the program fills every buffer and waits
+	// The program fills every buffer and waits.
+	for before, now := "", "now"; before != now; {
+		time.Sleep(100 * time.Millisecond)
+		before, now = now, written(t, l.pid)
+	}
 	unix.Kill(l.pid, unix.SIGKILL)
 	select {
 	case e := <-l.done:
 		if e.Code != 137 {
 			t.Errorf("exit %+v", e)
 		}
-	case <-time.After(5 * time.Second):
+	case <-time.After(10 * time.Second):
 		t.Error("a client that does not read keeps the container from being taken down")
 	}
 	l.Close()
+}
+
+// written is how much a process has written (proc_pid_io(5)).
+func written(t *testing.T, pid int) string {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/io", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), "wchar: ")
+	n, _, _ := strings.Cut(rest, "\n")
+	return n
 }
 
 func TestAttachDetachAndWait(t *testing.T) {
@@ -177,12 +194,8 @@ func TestAttachDetachAndWait(t *testing.T) {
 	}
 	detached := errors.New("detached")
 	r, w := io.Pipe()
-	go func() {
-		io.WriteString(w, "one\n")
-		time.Sleep(100 * time.Millisecond)
-		w.CloseWithError(detached)
-	}()
-	var out bytes.Buffer
+	go io.WriteString(w, "one\n")
+	out := answered{then: func() { w.CloseWithError(detached) }}
 	if _, err := first.Copy(r, &out, io.Discard); !errors.Is(err, detached) || out.String() != "got one\n" {
 		t.Errorf("got %v, %q", err, out.String())
 	}
@@ -197,6 +210,19 @@ func TestAttachDetachAndWait(t *testing.T) {
 	if code, err := waiter.Copy(nil, io.Discard, io.Discard); code != 9 || err != nil {
 		t.Errorf("waiter: %d, %v", code, err)
 	}
+}
+
+// answered calls then when it is written a whole line.
+type answered struct {
+	bytes.Buffer
+	then func()
+}
+
+func (a *answered) Write(p []byte) (int, error) {
+	if bytes.HasSuffix(p, []byte("\n")) {
+		defer a.then()
+	}
+	return a.Buffer.Write(p)
 }
 
 func TestExec(t *testing.T) {

@@ -17,7 +17,7 @@ func TestHolder(t *testing.T) {
 	}
 	dir := "/proc/" + strconv.Itoa(h.PID)
 	var fds []os.DirEntry
-	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
 		if fds, err = os.ReadDir(dir + "/fd"); err == nil && len(fds) == 1 {
 			break
 		}

@@ -177,13 +177,13 @@ func TestStart(t *testing.T) {
 
 func TestSilentManager(t *testing.T) {
 	socket, _ := manager(t, nil)
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-	defer cancel()
-	conn, err := open(ctx, socket)
+	conn, err := open(t.Context(), socket)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.close()
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
 	if err := conn.start(ctx, &Scope{ID: "x"}, &cgroup.Limits{}); !errors.Is(err, errdefs.Unavailable) {
 		t.Errorf("got %v", err)
 	}
