@@ -2,7 +2,9 @@ package dockerfile
 
 import (
 	"context"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"berth/internal/build/plan"
@@ -36,10 +38,28 @@ func images() map[string]oci.ImageConfig {
 }
 
 // resolver answers from images, and notes what was asked.
-type resolver struct{ asked []string }
+type resolver struct {
+	mu    sync.Mutex
+	asked map[string]bool
+}
+
+// names returns the images asked for, in the order of images' text in the test.
+func (r *resolver) names() string {
+	order := []string{"missing", "golang:1.26", "alpine", "debian:12", "node:22"}
+	return strings.Join(slices.DeleteFunc(order, func(n string) bool { return !r.asked[n+" linux/amd64"] }), " ")
+}
 
 func (r *resolver) resolve(_ context.Context, name string, p oci.Platform) (*plan.Image, error) {
-	r.asked = append(r.asked, name+" "+p.String())
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.asked == nil {
+		r.asked = map[string]bool{}
+	}
+	key := name + " " + p.String()
+	if r.asked[key] {
+		return nil, errdefs.New(errdefs.Internal, "%s was asked for twice", key)
+	}
+	r.asked[key] = true
 	c, ok := images()[name]
 	if !ok {
 		return nil, errdefs.New(errdefs.NotFound, "image %s", name).WithHint("berth pull %s", name)

@@ -176,36 +176,3 @@ func withKind(err error) error {
 	}
 	return e
 }
-
-// advice returns the next step for what the library refuses without a guess.
-func advice(text string) string {
-	for _, a := range [...]struct{ part, hint string }{
-		{"unknown instruction", "an instruction is one of ADD ARG CMD COPY ENTRYPOINT ENV EXPOSE FROM HEALTHCHECK LABEL ONBUILD RUN SHELL STOPSIGNAL USER VOLUME WORKDIR; did the line before miss a \\ at its end?"},
-		{"no build stage in current context", "only ARG may stand before the first FROM"},
-		{"file with no instructions", "a Dockerfile begins with FROM, as in: FROM debian:12"},
-		{"FROM requires either one or three", "write FROM image or FROM image AS name"},
-		{"invalid name for build stage", "a stage's name begins with a letter and has letters, digits, - _ and ."},
-		{"unterminated heredoc", "end it by a line that is nothing but the word after <<"},
-		{"Destination could not be determined", "write the sources, then the destination: COPY file /path/"},
-		{"unknown flag", "options stand before the first argument and are written --name=value"},
-		{"missing a value on flag", "write --name=value"},
-		{"arg should start with --", "options are written --name=value"},
-		{"arguments in JSON form", `write it as SHELL ["/bin/bash", "-c"]`},
-		{"arrays must be comprised of strings only", `write every element in double quotes: ["a", "b"]`},
-		{"must have two arguments", "write NAME=value"},
-		{"Can't find = in", "write NAME=value, with quotes around a value that has blanks"},
-		{"escape token", "write # escape=` or # escape=\\"},
-		{"max allowed size", "divide the line by \\ at its end, or put the text into a file and COPY it"},
-		{"doesn't support variable expansion", "name a stage by FROM with an ARG, and use the stage's name: ARG V, FROM image:$V AS tools"},
-		{"isn't allowed as an ONBUILD trigger", "ONBUILD takes every instruction but FROM, MAINTAINER and ONBUILD"},
-		{"Chaining ONBUILD", "ONBUILD takes every instruction but FROM, MAINTAINER and ONBUILD"},
-		{"in HEALTHCHECK (try CMD)", "write HEALTHCHECK CMD command or HEALTHCHECK NONE"},
-		{"invalid network mode", "--network is default, none or host"},
-		{"security", "--security is sandbox or insecure"},
-	} {
-		if strings.Contains(text, a.part) {
-			return a.hint
-		}
-	}
-	return ""
-}

@@ -53,9 +53,24 @@ func (x *expander) settle(m *meter, word string, size int, err error) error {
 			WithHint("put long values into a file and COPY it")
 	}
 	if err != nil {
-		return pointed(word, errdefs.New(errdefs.InvalidArgument, "%w", plainCause(err)))
+		return pointed(word, refused(plainCause(err)))
 	}
 	return x.budget.spend(size + m.used)
+}
+
+// refused is the lexer's error with a next step. ${NAME?text} is a check that
+// the author wrote: its text comes as "NAME: text".
+func refused(err error) error {
+	text := err.Error()
+	if strings.Contains(text, "(\uFFFD)") {
+		text = "syntax error: missing '}'" // the lexer shows the end of the word as a letter
+	}
+	e := errdefs.New(errdefs.InvalidArgument, "%s", text)
+	if hint := advice(text); hint != "" {
+		return e.WithHint("%s", hint)
+	}
+	name, _, _ := strings.Cut(text, ":")
+	return e.WithHint("give it a value: --build-arg %s=VALUE, with ARG %s above this line", name, name)
 }
 
 // plainCause takes off the library's "failed to process WORD: ", for the

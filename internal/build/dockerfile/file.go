@@ -2,6 +2,8 @@ package dockerfile
 
 import (
 	"bytes"
+	"errors"
+	"slices"
 	"strings"
 
 	"berth/internal/errdefs"
@@ -62,7 +64,7 @@ func Parse(name string, text []byte) (*File, error) {
 	}
 	var err error
 	if f.tree, err = parser.Parse(bytes.NewReader(text)); err != nil {
-		return nil, f.at(err, nil)
+		return nil, f.at(afterLine(err), nil)
 	}
 	if n := len(f.tree.AST.Children); n > maxInstructions {
 		return nil, f.at(errdefs.New(errdefs.Exhausted, "the Dockerfile has %d instructions, at most %d are read", n, maxInstructions).
@@ -93,6 +95,18 @@ func (f *File) instructions(lint *linter.Linter) ([]instructions.Stage, []instru
 			WithHint("a Dockerfile begins with FROM, as in: FROM debian:12"), nil)
 	}
 	return stages, args, nil
+}
+
+// afterLine corrects the place of errors that the library notices before it
+// counts the line.
+func afterLine(err error) error {
+	text := err.Error()
+	l, ok := errors.AsType[*parser.LocationError](err)
+	if !ok || !strings.Contains(text, "escape token") && !strings.Contains(text, "parser directive can") && !strings.Contains(text, "max allowed size") {
+		return err
+	}
+	line := firstLine(slices.Concat(l.Locations...)) + 1
+	return parser.SetLocation(err, lines(line, line))
 }
 
 // lines returns the range from the line first to last.

@@ -6,8 +6,8 @@ import (
 )
 
 // column finds where between the lines first and last the trouble is: at word
-// if it stands there, else at an option or a quoted word of the message, else
-// at the instruction itself. Columns count letters, from 1.
+// if it stands there, else at an option, a quoted word or a value of the
+// message, else at the instruction itself. Columns count letters, from 1.
 func (f *File) column(first, last int, word, message string) (line, col int) {
 	last = min(last, len(f.lines))
 	if first > last {
@@ -20,6 +20,16 @@ func (f *File) column(first, last int, word, message string) (line, col int) {
 		for l := first; l <= last; l++ {
 			if i := strings.Index(f.lines[l-1], w); i >= 0 {
 				return l, utf8.RuneCountInString(f.lines[l-1][:i]) + 1
+			}
+		}
+	}
+	for w := range strings.FieldsSeq(message) { // the value of an option
+		if len(w) < 3 {
+			continue
+		}
+		for l := first; l <= last; l++ {
+			if i := strings.Index(f.lines[l-1], "="+w); i >= 0 {
+				return l, utf8.RuneCountInString(f.lines[l-1][:i]) + 2
 			}
 		}
 	}

@@ -74,7 +74,7 @@ func (t *translation) addTriggers(s *stage) (sources bool, err error) {
 	for _, text := range s.triggers() {
 		c, err := t.trigger(s, text)
 		if err != nil {
-			return false, errdefs.New(errdefs.InvalidArgument, "cannot carry out the base's trigger ONBUILD %.100s: %w", text, trim(err)).
+			return false, errdefs.New(errdefs.InvalidArgument, "cannot carry out the base's trigger ONBUILD %s: %w", oneLine(text), trim(err)).
 				WithHint("the text comes from the base image: docker image inspect shows it as OnBuild")
 		}
 		sources = sources || len(c.sources) > 0
@@ -110,6 +110,14 @@ func (t *translation) trigger(s *stage, text string) (command, error) {
 	}
 	c := command{Command: ic, onbuild: true}
 	return c, t.bind(&c)
+}
+
+// oneLine is a trigger for an error message.
+func oneLine(text string) string {
+	if r := []rune(text); len(r) > 100 {
+		text = string(r[:100]) + "..."
+	}
+	return printable(strings.ReplaceAll(text, "\n", " "))
 }
 
 // trim takes the library's place from err: lines of a trigger are no lines of the file.

@@ -45,20 +45,20 @@ func (t *translation) outsideNamed(name string, want oci.Platform) (*outside, er
 	if name == scratch {
 		return t.outside(outsideKey{}, want), nil
 	}
-	if c, ok := t.context(name); ok {
-		return t.outsideOf(name, c, want), nil
+	if o, ok := t.contextNamed(name, want); ok {
+		return o, nil
 	}
 	if _, err := reference.Parse(name); err != nil {
-		return nil, errdefs.New(errdefs.InvalidArgument, "%q is no stage above and no image's name: %w", name, err)
+		e := errdefs.New(errdefs.InvalidArgument, "%q is no stage above and no image's name: %w", name, err)
+		if n := nearest(strings.ToLower(name), append(t.stageNames(), scratch)); n != "" {
+			return nil, e.WithHint("did you mean %s?", n)
+		}
+		if _, ok := t.byName[strings.ToLower(name)]; ok {
+			return nil, e.WithHint("write the stage's name in small letters: %s", strings.ToLower(name))
+		}
+		return nil, e.WithHint("an image's name is [registry/]name[:tag], in small letters")
 	}
 	return t.outside(outsideKey{image: name}, want), nil
-}
-
-func (t *translation) outsideOf(name string, c Context, want oci.Platform) *outside {
-	if c.Image != "" {
-		return t.outside(outsideKey{image: c.Image}, want)
-	}
-	return t.outside(outsideKey{context: name}, want)
 }
 
 func (t *translation) outside(k outsideKey, want oci.Platform) *outside {
@@ -71,25 +71,31 @@ func (t *translation) outside(k outsideKey, want oci.Platform) *outside {
 	return o
 }
 
-// context returns the context that the user gave under a name. Image names may
-// be written in several ways, so the whole names are compared.
-func (t *translation) context(name string) (Context, bool) {
+// contextNamed returns the context that the user gave under a name. Image names
+// may be written in several ways, so the whole names are compared.
+func (t *translation) contextNamed(name string, want oci.Platform) (*outside, bool) {
 	if name == "" || strings.EqualFold(name, scratch) || strings.EqualFold(name, "context") {
-		return Context{}, false
+		return nil, false
 	}
-	if c, ok := t.set.Contexts[name]; ok {
-		return c, true
+	given := func(key string) (*outside, bool) {
+		if image := t.set.Contexts[key].Image; image != "" {
+			return t.outside(outsideKey{image: image}, want), true
+		}
+		return t.outside(outsideKey{context: key}, want), true
+	}
+	if _, ok := t.set.Contexts[name]; ok {
+		return given(name)
 	}
 	whole, err := reference.Parse(name)
 	if err != nil {
-		return Context{}, false
+		return nil, false
 	}
-	for key, c := range t.set.Contexts {
+	for _, key := range sortedKeys(t.set.Contexts) {
 		if k, err := reference.Parse(key); err == nil && k == whole {
-			return c, true
+			return given(key)
 		}
 	}
-	return Context{}, false
+	return nil, false
 }
 
 // need is one thing to resolve, and the first place that asks for it.

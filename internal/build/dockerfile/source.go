@@ -1,6 +1,7 @@
 package dockerfile
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -57,7 +58,7 @@ func (t *translation) bind(c *command) error {
 func (t *translation) copySource(from string) (*source, error) {
 	plain, err := shell.NewLex(t.escape).ProcessWordWithMatches(from, newVariables())
 	if err != nil {
-		return nil, errdefs.New(errdefs.InvalidArgument, "%w", plainCause(err))
+		return nil, refused(plainCause(err))
 	}
 	if plain.Result != from {
 		return nil, errdefs.New(errdefs.InvalidArgument, "variable expansion is not supported for --from").
@@ -84,9 +85,6 @@ func (t *translation) mountSource(from string) (*source, error) {
 	}
 	o, err := t.outsideNamed(from, t.set.Platform)
 	if err != nil {
-		if n := nearest(from, t.stageNames()); n != "" {
-			err = errdefs.New(errdefs.InvalidArgument, "%w", err).WithHint("did you mean the stage %s?", n)
-		}
 		return nil, err
 	}
 	return &source{outside: o}, nil
@@ -163,15 +161,17 @@ func (t *translation) refuseCycles() error {
 				state[e.to] = onPath
 				path = append(path, frame{s: e.to, next: edges(e.to), by: e.by})
 			case onPath:
-				names, where := []string{e.to.title()}, e.by.Location()
-				for i := len(path) - 1; path[i].s != e.to; i-- {
-					names = append(names, path[i].s.title())
-					where = append(where, path[i].by.Location()...)
+				round := path[slices.IndexFunc(path, func(f frame) bool { return f.s == e.to }):]
+				names, where := "", e.by.Location()
+				for i, f := range round {
+					names += f.s.title() + " -> "
+					if i > 0 {
+						where = append(where, f.by.Location()...)
+					}
 				}
-				names = append(names, e.to.title())
-				err := errdefs.New(errdefs.InvalidArgument, "circular dependency detected on stage: %s", strings.Join(names, " <- ")).
+				err := errdefs.New(errdefs.InvalidArgument, "circular dependency detected on stage: %s", names+e.to.title()).
 					WithHint("a stage may copy only from stages above it")
-				return t.file.at(err, where)
+				return t.file.at(pointed("from=", err), where)
 			}
 		}
 	}

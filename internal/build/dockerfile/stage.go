@@ -84,9 +84,9 @@ func (t *translation) buildStages(list []instructions.Stage) error {
 			s.commands = append(s.commands, command{Command: c})
 		}
 		t.stages = append(t.stages, s)
-		if c, ok := t.context(in.Name); ok {
+		if given, ok := t.contextNamed(in.Name, t.platformFor(s)); ok {
 			// The user's context takes the place of the whole stage.
-			s.from = base{outside: t.outsideOf(in.Name, c, t.platformFor(s))}
+			s.from = base{outside: given}
 			s.commands = nil
 		} else if earlier, ok := t.byName[s.baseName]; ok {
 			s.from = base{stage: earlier}
