@@ -21,10 +21,12 @@ import (
 type StepMount struct {
 	Target   string // absolute
 	ReadOnly bool
-	// Source is an open directory, file or socket that appears at Target. It may
-	// lie on a detached mount (snapshot.MountTree); before Linux 6.15 it has to be
-	// that mount itself then, and serves for one step.
+	// Source is an open directory, file or socket that appears at Target, or, with
+	// Path, what lies there below it; symbolic links count from Source. Before
+	// Linux 6.15 a detached mount (snapshot.MountTree) serves for one mount of one
+	// step, and parts of it are named by Path only.
 	Source *os.File
+	Path   string
 	// Tmpfs asks for a new tmpfs of at most Size bytes, 0: half of the memory.
 	Tmpfs bool
 	Size  int64
@@ -41,44 +43,53 @@ func (s *step) takeRoot(context.Context) error {
 	if s.req.Root == nil {
 		return errdefs.New(errdefs.InvalidArgument, "a build step needs a root directory")
 	}
-	tree, dir, err := giveAway(s.req.Root)
-	if err == nil && !dir {
-		tree.Close()
-		err = errdefs.New(errdefs.InvalidArgument, "the root of a build step is not a directory")
-	}
+	src, err := giveAway(s.req.Root, "")
 	if err != nil {
-		return err
+		return errdefs.Wrap(err, "mount", "the root of the step")
 	}
-	s.in.RootTree = tree
+	s.in.RootTree = src.Tree
+	if !src.Dir {
+		return errdefs.New(errdefs.InvalidArgument, "the root of a build step is not a directory")
+	}
 	s.rootfs, err = duplicate(s.req.Root)
 	return err
 }
 
-// giveAway returns a detached mount of what f is open on, private: nothing that
-// is done to it reaches where it came from. A mount that is detached already can
-// be copied since Linux 6.15; before that, it is given away itself.
-func giveAway(f *os.File) (tree *os.File, dir bool, err error) {
-	var st unix.Stat_t
-	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
-		return nil, false, &os.PathError{Op: "fstat", Path: f.Name(), Err: err}
+// giveAway returns a detached mount of what f is open on, or of what lies at
+// path below it. It is private: nothing that is done to it reaches where it came
+// from. A mount that is detached already can be copied since Linux 6.15; before
+// that, it is given away itself.
+func giveAway(f *os.File, path string) (src bootstrap.Source, err error) {
+	from := f
+	if path = strings.Trim(path, "/"); path != "" {
+		if from, err = rootpath.Open(f, path, unix.O_PATH, 0); err != nil {
+			return src, err
+		}
+		defer from.Close()
 	}
-	fd, err := unix.OpenTree(int(f.Fd()), "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH|unix.AT_RECURSIVE)
+	var st unix.Stat_t
+	if err := unix.Fstat(int(from.Fd()), &st); err != nil {
+		return src, &os.PathError{Op: "fstat", Path: from.Name(), Err: err}
+	}
+	src.Dir = st.Mode&unix.S_IFMT == unix.S_IFDIR
+	fd, err := unix.OpenTree(int(from.Fd()), "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH|unix.AT_RECURSIVE)
 	switch {
 	case err == nil:
-		tree = os.NewFile(uintptr(fd), f.Name())
+		src.Tree = os.NewFile(uintptr(fd), from.Name())
 	case errors.Is(err, unix.EINVAL):
-		if tree, err = duplicate(f); err != nil {
-			return nil, false, err
+		src.Path = path
+		if src.Tree, err = duplicate(f); err != nil {
+			return src, err
 		}
 	default:
-		return nil, false, &os.PathError{Op: "open_tree", Path: f.Name(), Err: err}
+		return src, &os.PathError{Op: "open_tree", Path: from.Name(), Err: err}
 	}
 	attr := unix.MountAttr{Propagation: unix.MS_PRIVATE}
-	if err := unix.MountSetattr(int(tree.Fd()), "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, &attr); err != nil {
-		tree.Close()
-		return nil, false, &os.PathError{Op: "mount_setattr", Path: f.Name(), Err: err}
+	if err := unix.MountSetattr(int(src.Tree.Fd()), "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, &attr); err != nil {
+		src.Tree.Close()
+		return src, &os.PathError{Op: "mount_setattr", Path: from.Name(), Err: err}
 	}
-	return tree, st.Mode&unix.S_IFMT == unix.S_IFDIR, nil
+	return src, nil
 }
 
 // mounts makes what the request's mounts show, and returns them for the specification.
@@ -104,8 +115,8 @@ func (s *step) mounts() (list []specs.Mount, err error) {
 				spec.Options = append(spec.Options, "size="+itoa(m.Size))
 			}
 		case m.Source != nil:
-			src := bootstrap.Source{}
-			if src.Tree, src.Dir, err = giveAway(m.Source); err != nil {
+			src, err := giveAway(m.Source, m.Path)
+			if err != nil {
 				return nil, errdefs.Wrap(err, "mount", target)
 			}
 			s.in.Sources[target] = src

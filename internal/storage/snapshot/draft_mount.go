@@ -29,11 +29,8 @@ var stepPoints = [...]mountPoint{
 	{path: "/etc/hostname", kind: 'f'},
 }
 
-// Directories of a draft beside diff, while it is mounted.
-const (
-	stubsDir   = "stubs"
-	stagingDir = "merged"
-)
+// stubsDir holds, beside diff, the mount points of a draft while it is mounted.
+const stubsDir = "stubs"
 
 // Mount shows the draft on top of its parents, writable: what is written there
 // is in Dir. The mount is volatile and detached: no one else sees it, and it ends
@@ -64,7 +61,7 @@ func (d *Draft) mount(points []MountPoint) (*os.File, error) {
 		return nil, err
 	}
 	d.used, d.synced = true, false
-	for _, name := range [...]string{stubsDir, "work", stagingDir} {
+	for _, name := range [...]string{stubsDir, "work"} {
 		if err := makeDir(d.path + "/" + name); err != nil {
 			return nil, err
 		}
@@ -90,7 +87,7 @@ func (d *Draft) mount(points []MountPoint) (*os.File, error) {
 		lower = append(lower, strings.Split(below, ":")...)
 	}
 	return overlay.Mount(overlay.Options{
-		Base: d.s.dir, Lower: lower, Upper: name + "/diff", Work: name + "/work", Volatile: true, Staging: d.path + "/" + stagingDir,
+		Base: d.s.dir, Lower: lower, Upper: name + "/diff", Work: name + "/work", Volatile: true, Staging: d.path + "/" + stubsDir,
 	})
 }
 
@@ -111,16 +108,26 @@ func (d *Draft) cleanMount() error {
 	if err := d.Unmount(); err != nil || !d.used {
 		return err
 	}
-	for _, name := range [...]string{stubsDir, "work", stagingDir} {
-		if err := rootpath.RemoveAll(int(d.lock.Fd()), name); err != nil {
-			return err
-		}
+	if err := rootpath.RemoveAll(int(d.lock.Fd()), stubsDir); err != nil {
+		return err
+	}
+	if err := d.emptyWork(); err != nil {
+		return err
 	}
 	if err := dropNotes(d.Dir(), true); err != nil {
 		return err
 	}
 	d.used = false
 	return nil
+}
+
+func (d *Draft) emptyWork() error {
+	work, err := os.OpenFile(d.path+"/work", os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return err
+	}
+	defer work.Close()
+	return rootpath.RemoveChildren(int(work.Fd()))
 }
 
 // dropNotes removes the extended attributes in which overlay notes where a file
