@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"runtime"
+	"sync"
 
 	"berth/internal/build/cache"
 	"berth/internal/build/plan"
@@ -54,6 +55,19 @@ type solver struct {
 	stages map[*plan.Stage]*stage
 	total  int // instructions of all needed stages
 	trees  *trees
+
+	mu       sync.Mutex // guards unsynced
+	unsynced []made
+}
+
+// note remembers a record whose layer may not be on disk yet.
+func (s *solver) note(r *cache.Record) {
+	if r == nil || r.Boot == "" {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unsynced = append(s.unsynced, made{r.Key, r.Layer})
 }
 
 func newSolver(p *plan.Plan, o Options) *solver {

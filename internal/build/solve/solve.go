@@ -9,6 +9,7 @@ import (
 	"berth/internal/build/plan"
 	"berth/internal/image/catalog"
 	"berth/internal/oci"
+	"berth/internal/storage/snapshot"
 )
 
 // Result is what a build made. Its layers cannot be removed until Close.
@@ -23,10 +24,19 @@ type Result struct {
 	Lease  *catalog.Lease
 	// Cached reports that nothing had to be made.
 	Cached bool
+
+	unsynced []made
+	closed   bool
 }
 
 // Close lets go of what the build stood on.
-func (r *Result) Close() error { return r.Lease.Close() }
+func (r *Result) Close() error {
+	if r.closed {
+		return nil
+	}
+	r.closed = true
+	return r.Lease.Close()
+}
 
 // Solve makes the target of a plan. The caller closes the result.
 //
@@ -46,7 +56,7 @@ func Solve(ctx context.Context, p *plan.Plan, o Options) (_ *Result, err error) 
 	if err != nil {
 		return nil, err
 	}
-	r := &Result{Plan: p, Base: target.image, Layers: target.layers, TopLayer: target.layer, Lease: s.lease, Cached: !s.worked()}
+	r := &Result{Plan: p, Base: target.image, Layers: target.layers, TopLayer: target.layer, Lease: s.lease, Cached: !s.worked(), unsynced: s.unsynced}
 	r.Config = p.Target().Config
 	r.Config.RootFS = oci.RootFS{Type: "layers", DiffIDs: []oci.Digest{}}
 	r.Config.History = nil
@@ -97,13 +107,45 @@ func date(history []oci.History, from int, epoch *time.Time) *time.Time {
 	return last
 }
 
-// MarkSynced says that everything the build stands on is on disk. The caller
-// has synced the layers: an image of them was put into the catalog.
+// MarkSynced says that everything the build stands on is on disk: an image of
+// it was made, and that synced the layer store. Steps that are in no image count
+// after a restart too then.
 func (r *Result) MarkSynced(c *cache.Cache) error {
-	for _, l := range r.Layers {
-		if err := c.Synced(l.Key, l.ID); err != nil {
+	for _, m := range r.unsynced {
+		if err := c.Synced(m.key, m.layer); err != nil {
 			return err
 		}
 	}
+	r.unsynced = nil
 	return nil
+}
+
+// Finish ends the build: what it made is synced if no export did it, what it
+// stood on may be removed, and if anything was made the cache is brought within
+// limit bytes. The caller may Close the result as well.
+func (r *Result) Finish(ctx context.Context, dataRoot string, limit int64) error {
+	c := cache.Open(dataRoot)
+	var err error
+	if len(r.unsynced) > 0 {
+		var ids []string
+		for _, m := range r.unsynced {
+			if m.layer != "" {
+				ids = append(ids, m.layer)
+			}
+		}
+		if err = snapshot.Open(dataRoot).Sync(ctx, ids...); err == nil {
+			err = r.MarkSynced(c)
+		}
+	}
+	if err = errors.Join(err, r.Close()); err != nil || r.Cached {
+		return err
+	}
+	_, err = c.Enforce(ctx, limit)
+	return err
+}
+
+// made is a record that counts in this boot only, so far.
+type made struct {
+	key   oci.Digest
+	layer string
 }

@@ -98,6 +98,7 @@ func (s *solver) layer(ctx context.Context, w *work, key oci.Digest, kind cache.
 	if w.exact || !s.skipsCache(w.stage.Stage) {
 		r, err := s.cache.Get(ctx, s.lease, key, w.below.layer)
 		if err != nil || r != nil {
+			s.note(r)
 			return found(r), true, err
 		}
 	}
@@ -138,13 +139,13 @@ func (s *solver) make(ctx context.Context, w *work, r cache.Record) (_ *Layer, e
 	}
 	if !changed {
 		r.Layer = r.Below
-		return nil, s.cache.Put(ctx, s.lease, r, nil)
+		return nil, s.put(ctx, r, nil)
 	}
 	if r.Size, err = snapshot.TreeSize(d.Dir()); err != nil {
 		return nil, err
 	}
 	r.Layer = d.ID()
-	err = s.cache.Put(ctx, s.lease, r, func() error {
+	err = s.put(ctx, r, func() error {
 		_, err := d.CommitUnsynced(ctx)
 		return err
 	})
@@ -154,6 +155,15 @@ func (s *solver) make(ctx context.Context, w *work, r cache.Record) (_ *Layer, e
 	l := found(&r)
 	l.Cached = false
 	return l, nil
+}
+
+// put records what a step made.
+func (s *solver) put(ctx context.Context, r cache.Record, commit func() error) error {
+	if err := s.cache.Put(ctx, s.lease, r, commit); err != nil {
+		return err
+	}
+	s.note(&cache.Record{Key: r.Key, Layer: r.Layer, Boot: "this one"})
+	return nil
 }
 
 // now is the time of a new layer.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -24,6 +25,9 @@ type PackOptions struct {
 	Precise bool
 	// MapOwner translates the ids found on disk; nil keeps them.
 	MapOwner func(uid, gid uint32) (uint32, uint32, error)
+	// Latest is the greatest mtime that is written; a later one becomes this
+	// (SOURCE_DATE_EPOCH, reproducible-builds.org). nil keeps all.
+	Latest *time.Time
 }
 
 // PackResult tells what was written.
@@ -65,6 +69,7 @@ type DiffOptions struct {
 	// Docker never does; without it a change of the root's own mode is lost.
 	Root     bool
 	MapOwner func(uid, gid uint32) (uint32, uint32, error)
+	Latest   *time.Time // see PackOptions.Latest
 }
 
 // Diff writes the image layer of upper, the writable directory of an overlay
@@ -79,7 +84,7 @@ func Diff(ctx context.Context, w io.Writer, upper *os.File, o DiffOptions) (Pack
 	if o.Root {
 		name = "."
 	}
-	p := newPacker(ctx, w, PackOptions{Name: name, MapOwner: o.MapOwner})
+	p := newPacker(ctx, w, PackOptions{Name: name, MapOwner: o.MapOwner, Latest: o.Latest})
 	p.overlay = true
 	fd, err := openAt(int(upper.Fd()), ".", unix.O_PATH|unix.O_DIRECTORY, 0)
 	if err != nil {
@@ -187,6 +192,9 @@ func (p *packer) header(fd int, st *unix.Stat_t, name string) (opaque bool, err 
 	}
 	if p.o.Precise {
 		p.h.Mtime.Nsec = int64(st.Mtim.Nsec)
+	}
+	if l := p.o.Latest; l != nil && time.Unix(p.h.Mtime.Sec, p.h.Mtime.Nsec).After(*l) {
+		p.h.Mtime = ustar.Time{Sec: l.Unix()}
 	}
 	return p.readXattrs(fd, name)
 }

@@ -1,0 +1,137 @@
+package export
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"strings"
+
+	"berth/internal/build/progress"
+	"berth/internal/build/solve"
+	"berth/internal/errdefs"
+	"berth/internal/linux/rootpath"
+	"berth/internal/oci"
+	"berth/internal/storage/archive"
+	"berth/internal/storage/snapshot"
+)
+
+// FilesOptions say how the files of results are written out.
+type FilesOptions struct {
+	DataRoot string
+	// Split puts the files of each platform into a directory of its own
+	// (linux_amd64). It is needed for several results.
+	Split  bool
+	Events progress.Sink
+}
+
+// Local writes the files of the results into a directory, which is made if it is
+// missing, over what is there. They belong to whoever builds, as every client of
+// Docker's writes them: who owned them in the image means nothing here.
+func Local(ctx context.Context, dir string, results []*solve.Result, o FilesOptions) (err error) {
+	v := begin(o.Events, "exporting to client directory")
+	defer func() { v.finish(err) }()
+	defer v.part("copying files")()
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	for _, r := range results {
+		at := dir
+		if o.Split {
+			if at = dir + "/" + platformDir(r.Plan.Platform); os.MkdirAll(at, 0o755) != nil {
+				return errdefs.New(errdefs.Internal, "cannot make %s", at)
+			}
+		}
+		if err := local(ctx, at, r, o.DataRoot); err != nil {
+			return errdefs.Wrap(err, "write", at)
+		}
+	}
+	return nil
+}
+
+func local(ctx context.Context, dir string, r *solve.Result, dataRoot string) error {
+	into, err := rootpath.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer into.Close()
+	out, in := io.Pipe()
+	sent := make(chan error, 1)
+	go func() {
+		err := pack(ctx, in, r, dataRoot, "", mine)
+		in.CloseWithError(err)
+		sent <- err
+	}()
+	_, err = archive.Apply(ctx, into, out, archive.ApplyOptions{Plain: true})
+	out.CloseWithError(errors.New("the reader has gone"))
+	if serr := <-sent; serr != nil && err == nil {
+		err = serr
+	}
+	return err
+}
+
+// mine makes this process the owner of everything.
+func mine(uint32, uint32) (uint32, uint32, error) {
+	return uint32(os.Geteuid()), uint32(os.Getegid()), nil
+}
+
+// Tar writes the files of the results as a tar, with their owners.
+func Tar(ctx context.Context, w io.Writer, results []*solve.Result, o FilesOptions) (err error) {
+	v := begin(o.Events, "exporting to client tarball")
+	defer func() { v.finish(err) }()
+	defer v.part("sending tarball")()
+	if len(results) > 1 && !o.Split {
+		return errdefs.New(errdefs.Internal, "several platforms in one tar need Split")
+	}
+	if !o.Split {
+		return pack(ctx, w, results[0], o.DataRoot, "", nil)
+	}
+	for i, r := range results {
+		part := w
+		if i < len(results)-1 {
+			part = &withoutEnd{w: w}
+		}
+		if err := pack(ctx, part, r, o.DataRoot, platformDir(r.Plan.Platform), nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pack writes the files of a result as a tar, below a directory of that name.
+func pack(ctx context.Context, w io.Writer, r *solve.Result, dataRoot, name string, owner func(uint32, uint32) (uint32, uint32, error)) error {
+	o := archive.PackOptions{Name: name, Precise: r.Plan.Epoch == nil, MapOwner: owner, Latest: r.Plan.Epoch}
+	if r.TopLayer == "" {
+		_, err := w.Write(make([]byte, endOfTar)) // a tar without entries
+		return err
+	}
+	root, err := snapshot.Open(dataRoot).MountTree(ctx, r.TopLayer)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	_, err = archive.Pack(ctx, w, root, "/", o)
+	return err
+}
+
+func platformDir(p oci.Platform) string { return strings.ReplaceAll(p.String(), "/", "_") }
+
+// endOfTar is how long the end of a tar is: two blocks of zeros.
+const endOfTar = 1024
+
+// withoutEnd drops the end of a tar, so that another one can follow it.
+type withoutEnd struct {
+	w    io.Writer
+	tail []byte // the last bytes, which may be the end
+}
+
+func (t *withoutEnd) Write(p []byte) (int, error) {
+	t.tail = append(t.tail, p...)
+	if n := len(t.tail) - endOfTar; n > 0 {
+		if _, err := t.w.Write(t.tail[:n]); err != nil {
+			return 0, err
+		}
+		t.tail = append(t.tail[:0], t.tail[n:]...)
+	}
+	return len(p), nil
+}
