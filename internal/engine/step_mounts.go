@@ -160,8 +160,10 @@ func newTmpfs() (*os.File, error) {
 	}
 	defer unix.Close(fsfd)
 	_ = unix.FsconfigSetFlag(fsfd, "noswap")
-	if err := unix.FsconfigSetString(fsfd, "mode", "0700"); err != nil {
-		return nil, os.NewSyscallError("fsconfig", err)
+	for key, value := range map[string]string{"source": "tmpfs", "mode": "0700"} {
+		if err := unix.FsconfigSetString(fsfd, key, value); err != nil {
+			return nil, os.NewSyscallError("fsconfig", err)
+		}
 	}
 	if err := unix.FsconfigCreate(fsfd); err != nil {
 		return nil, os.NewSyscallError("fsconfig", err)
