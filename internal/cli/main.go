@@ -84,7 +84,7 @@ func dispatch(ctx context.Context, env *command.Env, args []string) error {
 // group prints the verbs of a noun that was typed alone or with --help.
 func group(env *command.Env, name string, rest []string) error {
 	for _, n := range nouns() {
-		if n.name == name {
+		if n.is(name) {
 			if len(rest) > 0 && rest[0] != "--help" && rest[0] != "-h" {
 				return &command.UsageError{Path: "berth " + name, Err: fmt.Errorf("unknown flag: %s", rest[0]), Flags: true}
 			}
@@ -114,7 +114,7 @@ func missingCommand(name string) string {
 	switch name {
 	case "swarm", "node", "service", "stack", "secret", "config", "plugin":
 		return "berth has no Swarm and no plugins"
-	case "build", "builder", "buildx", "push", "save", "login", "logout", "search", "compose", "network", "export", "update":
+	case "push", "save", "login", "logout", "search", "compose", "network", "export", "update":
 		return "this command is not part of berth yet"
 	case "context", "trust", "manifest", "checkpoint":
 		return "berth has no such command; 'berth --help' lists all"

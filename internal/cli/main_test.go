@@ -149,8 +149,12 @@ func TestEveryCommandHasHelp(t *testing.T) {
 		}
 	}
 	for _, p := range paths {
-		if p[len(p)-1] == "pull" || p[len(p)-1] == "load" || p[len(p)-1] == "import" {
+		switch p[len(p)-1] {
+		case "pull", "load", "import", "build":
 			continue // the sibling's help
+		}
+		if p[0] == "builder" {
+			continue // as above
 		}
 		code, out, stderr := berth(t, append(p, "--help")...)
 		if code != 0 || !strings.HasPrefix(out, "Usage: berth ") || !strings.Contains(out, "\nExamples:\n  berth ") || stderr != "" {
@@ -165,6 +169,9 @@ func TestRootHelpAndNouns(t *testing.T) {
 		if code != 0 || !strings.Contains(out, "\n  run        Make a container from an image and run it\n") || !strings.Contains(out, "--data-root string") {
 			t.Errorf("berth %s: exit %d\n%s", args, code, out)
 		}
+	}
+	if code, out, _ := berth(t, "buildx"); code != 0 || !strings.Contains(out, "Usage: berth builder COMMAND") {
+		t.Errorf("the other name of a noun: exit %d\n%s", code, out)
 	}
 	for _, args := range []string{"volume", "volume --help", "help volume"} {
 		code, out, _ := berth(t, strings.Fields(args)...)

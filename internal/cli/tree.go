@@ -26,17 +26,22 @@ type verb struct {
 type noun struct {
 	name, short string
 	verbs       []verb
+	names       []string // other names of it
 }
 
 // is reports whether the verb was typed as name.
 func (v *verb) is(name string) bool { return v.name == name || slices.Contains(v.names, name) }
 
+// is reports whether the noun was typed as name.
+func (n *noun) is(name string) bool { return n.name == name || slices.Contains(n.names, name) }
+
 func nouns() []noun {
 	return []noun{
-		{"container", "Manage containers", containerVerbs()},
-		{"image", "Manage images", imageVerbs()},
-		{"system", "Manage berth itself", systemVerbs()},
-		{"volume", "Manage volumes", volumeVerbs()},
+		{name: "builder", short: "Build images, manage what builds remember", verbs: builderVerbs(), names: []string{"buildx"}},
+		{name: "container", short: "Manage containers", verbs: containerVerbs()},
+		{name: "image", short: "Manage images", verbs: imageVerbs()},
+		{name: "system", short: "Manage berth itself", verbs: systemVerbs()},
+		{name: "volume", short: "Manage volumes", verbs: volumeVerbs()},
 	}
 }
 
@@ -70,6 +75,7 @@ func containerVerbs() []verb {
 
 func imageVerbs() []verb {
 	return []verb{
+		{name: "build", build: buildImage},
 		{name: "history", build: image.NewHistory},
 		{name: "import", build: importImage},
 		{name: "inspect", build: system.NewInspectImage},
@@ -92,6 +98,26 @@ func loadImage(env *command.Env) *cobra.Command {
 
 func importImage(env *command.Env) *cobra.Command {
 	return image.NewSibling(env, "import", "FILE|- [REPOSITORY[:TAG]]", "Make an image of a root file system in a tar", "berth import rootfs.tar tools:1")
+}
+
+func buildImage(env *command.Env) *cobra.Command {
+	return image.NewSibling(env, "build", "PATH | URL | -", "Make an image from a Dockerfile", "berth build -t web .")
+}
+
+func builderVerbs() []verb {
+	return []verb{
+		{name: "build", build: buildImage},
+		{name: "du", build: builderDu},
+		{name: "prune", build: builderPrune},
+	}
+}
+
+func builderDu(env *command.Env) *cobra.Command {
+	return image.NewSibling(env, "builder du", "", "Show what builds remember, and its size", "berth builder du --verbose")
+}
+
+func builderPrune(env *command.Env) *cobra.Command {
+	return image.NewSibling(env, "builder prune", "", "Remove what builds remember", "berth builder prune --filter until=24h")
 }
 
 func systemVerbs() []verb {
@@ -155,7 +181,7 @@ func find(env *command.Env, args []string) (cmd *cobra.Command, rest, known []st
 		known = append(known, v.name)
 	}
 	for _, n := range nouns() {
-		if n.name != args[0] {
+		if !n.is(args[0]) {
 			known = append(known, n.name)
 			continue
 		}

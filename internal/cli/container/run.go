@@ -24,7 +24,7 @@ func NewRun(env *command.Env) *cobra.Command {
 		Use:   "run [OPTIONS] IMAGE [COMMAND] [ARG...]",
 		Short: "Make a container from an image and run it",
 		Example: "berth run hello\nberth run --rm -it alpine sh\nberth run -d --name web -p 8080:80 nginx\n" +
-			"berth run --rm --rootfs ./rootfs cat /etc/os-release",
+			"berth run --rm --rootfs ./rootfs cat /etc/os-release\nberth run --rm .",
 		RunE: func(cmd *cobra.Command, args []string) error { return run(cmd.Context(), env, &o, args) },
 	}
 	cmd.Args = o.needImage
@@ -65,6 +65,11 @@ func run(ctx context.Context, env *command.Env, o *runOptions, args []string) er
 		return setup(err)
 	}
 	defer cid.close()
+	if isDirectory(r.Config.Image) {
+		if r.Config.Image, err = buildFirst(ctx, env, r.Config.Image, r.Platform, r.Quiet); err != nil {
+			return err
+		}
+	}
 	e, err := env.Open(ctx)
 	if err != nil {
 		return err

@@ -1,8 +1,8 @@
 // Package daemon provides the command line of berthd: the verbs that bring
-// images in (pull, load, import). They need a network client, decompressors and
-// certificates, which would make each start of berth slower; so berth hands
-// these verbs over to berthd by exec, and a user who types `berth pull` sees no
-// difference.
+// images in (pull, load, import) and make them (build). They need a network
+// client, decompressors, certificates and a parser, which would make each start
+// of berth slower; so berth hands these verbs over to berthd by exec, and a user
+// who types `berth pull` sees no difference.
 package daemon
 
 import (
@@ -14,6 +14,7 @@ import (
 
 	"berth/internal/buildinfo"
 	"berth/internal/cli/command"
+	"berth/internal/cli/daemon/build"
 	"berth/internal/cli/streams"
 	"berth/internal/container/events"
 	"berth/internal/errdefs"
@@ -85,7 +86,8 @@ func newRoot(env *command.Env) *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &command.UsageError{Path: cmd.CommandPath(), Err: err, Flags: true}
 	})
-	root.AddCommand(newPull(env), newLoad(env), newImport(env))
+	host := &build.Host{Env: env, Pull: puller(env), Emit: func(action, id, name string) { emit(env, action, id, name) }}
+	root.AddCommand(newPull(env), newLoad(env), newImport(env), build.New(host), build.NewBuilder(host))
 	return root
 }
 

@@ -86,7 +86,7 @@ func (o *importOptions) open(ctx context.Context) (io.ReadCloser, int64, error) 
 		if streams.Terminal(o.env.In) != nil {
 			return nil, 0, &command.UsageError{Path: "berth import", Err: errors.New("cannot import from a terminal"), Hint: "pipe a tar in"}
 		}
-		return io.NopCloser(interruptible(ctx, o.env.In)), 0, nil
+		return io.NopCloser(streams.Interruptible(ctx, o.env.In)), 0, nil
 	case strings.HasPrefix(o.source, "http://"), strings.HasPrefix(o.source, "https://"):
 		return download(ctx, o.source)
 	}

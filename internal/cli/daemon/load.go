@@ -102,32 +102,5 @@ func stdin(ctx context.Context, in io.Reader) io.Reader {
 			return f
 		}
 	}
-	return interruptible(ctx, in)
+	return streams.Interruptible(ctx, in)
 }
-
-// interruptible makes a Read of standard input end with the context: the read
-// itself cannot be told to, so it is left behind.
-func interruptible(ctx context.Context, r io.Reader) io.Reader {
-	return readerFunc(func(p []byte) (int, error) {
-		type result struct {
-			n   int
-			err error
-		}
-		done := make(chan result, 1)
-		buf := make([]byte, len(p)) // p must not be written to after we returned
-		go func() {
-			n, err := r.Read(buf)
-			done <- result{n, err}
-		}()
-		select {
-		case got := <-done:
-			return copy(p, buf[:got.n]), got.err
-		case <-ctx.Done():
-			return 0, context.Cause(ctx)
-		}
-	})
-}
-
-type readerFunc func([]byte) (int, error)
-
-func (f readerFunc) Read(p []byte) (int, error) { return f(p) }

@@ -10,6 +10,7 @@ import (
 
 	"berth/internal/buildinfo"
 	"berth/internal/cli/command"
+	"berth/internal/cli/daemon/build"
 	"berth/internal/cli/daemon/progress"
 	"berth/internal/cli/streams"
 	"berth/internal/errdefs"
@@ -125,6 +126,22 @@ func (o *pullOptions) pull(ctx context.Context, src transfer.Source, name refere
 	}
 	emit(o.env, "pull", name.Familiar(), name.FamiliarName())
 	return got.Newer, nil
+}
+
+// puller pulls for the other verbs.
+func puller(env *command.Env) build.Pull {
+	return func(ctx context.Context, name reference.Named, opt transfer.PullOptions) (transfer.Pulled, error) {
+		o := &pullOptions{env: env}
+		src, err := o.open(ctx, name)
+		if err != nil {
+			return transfer.Pulled{}, err
+		}
+		got, err := transfer.New(env.DataRoot, 0).Pull(ctx, src, name, opt)
+		if err == nil {
+			emit(env, "pull", name.Familiar(), name.FamiliarName())
+		}
+		return got, err
+	}
 }
 
 func (o *pullOptions) pullAll(ctx context.Context, src transfer.Source, name reference.Named, opt transfer.PullOptions) (newer bool, err error) {

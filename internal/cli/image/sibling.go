@@ -4,6 +4,8 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -16,22 +18,24 @@ import (
 const siblingName = "berthd"
 
 // NewSibling is a verb that berthd does: this process becomes that program, so
-// that berth itself links no network client and starts in a millisecond.
-func NewSibling(env *command.Env, verb, args, short, example string) *cobra.Command {
+// that berth itself links no network client and starts in a millisecond. path
+// is the verb as berthd knows it: "pull", "builder prune".
+func NewSibling(env *command.Env, path, args, short, example string) *cobra.Command {
+	words := strings.Fields(path)
 	return &cobra.Command{
-		Use:                verb + " [OPTIONS] " + args,
+		Use:                words[len(words)-1] + " [OPTIONS] " + args,
 		Short:              short,
 		Example:            example,
 		DisableFlagParsing: true, // its flags are berthd's, --help too
 		RunE: func(_ *cobra.Command, args []string) error {
-			path, err := siblingPath()
+			program, err := siblingPath()
 			if err != nil {
-				return errdefs.Wrap(err, verb, "an image")
+				return errdefs.Wrap(err, "run", "'berth "+path+"'")
 			}
 			argv := []string{siblingName, "--data-root", env.DataRoot, "--state-root", env.StateRoot}
-			argv = append(append(append(argv, env.Global...), verb), args...)
-			if err := syscall.Exec(path, argv, os.Environ()); err != nil {
-				return errdefs.Wrap(&os.PathError{Op: "exec", Path: path, Err: err}, verb, "an image")
+			argv = slices.Concat(argv, env.Global, words, args)
+			if err := syscall.Exec(program, argv, os.Environ()); err != nil {
+				return errdefs.Wrap(&os.PathError{Op: "exec", Path: program, Err: err}, "run", "'berth "+path+"'")
 			}
 			return nil
 		},

@@ -22,6 +22,7 @@ type classic struct {
 	color bool
 	byID  map[oci.Digest]*step
 	steps []*step // not printed to their end, by Number
+	next  int     // the number of the step whose turn it is
 }
 
 // step is one instruction.
@@ -33,7 +34,7 @@ type step struct {
 }
 
 func newClassic(out io.Writer, color bool) *classic {
-	return &classic{out: out, color: color, byID: map[oci.Digest]*step{}}
+	return &classic{out: out, color: color, byID: map[oci.Digest]*step{}, next: 1}
 }
 
 func (c *classic) event(e progress.Event) {
@@ -63,7 +64,7 @@ func (c *classic) event(e progress.Event) {
 func (c *classic) insert(s *step) {
 	c.byID[s.ID] = s
 	at := len(c.steps)
-	for at > 0 && c.steps[at-1].Number > s.Number && !c.steps[at-1].shown {
+	for at > 0 && c.steps[at-1].Number > s.Number {
 		at--
 	}
 	c.steps = slices.Insert(c.steps, at, s)
@@ -72,7 +73,7 @@ func (c *classic) insert(s *step) {
 // advance prints the first step as far as it is known, and those after it if it
 // is at its end.
 func (c *classic) advance() {
-	for len(c.steps) > 0 {
+	for len(c.steps) > 0 && c.steps[0].Number == c.next {
 		s := c.steps[0]
 		if !s.shown {
 			fmt.Fprintf(c.out, "Step %d/%d : %s\n", s.Number, s.Total, oneLine(s.Text)) //nolint:errcheck // as above
@@ -87,6 +88,7 @@ func (c *classic) advance() {
 			return
 		}
 		c.steps = c.steps[1:]
+		c.next++
 		delete(c.byID, s.ID)
 	}
 }
@@ -139,11 +141,13 @@ func short(id string) string { return id[:min(len(id), 12)] }
 
 func (c *classic) tick(time.Time) {}
 
-// end prints the headings of what was begun and stopped.
+// end prints what a failed build has left: steps behind one that never began, or
+// that never ended.
 func (c *classic) end(time.Time) {
 	for len(c.steps) > 0 {
+		c.next = c.steps[0].Number
 		c.advance()
-		if len(c.steps) > 0 {
+		if len(c.steps) > 0 && c.steps[0].Number == c.next {
 			c.steps = c.steps[1:]
 		}
 	}

@@ -74,8 +74,8 @@ func seed() *recording {
 // sideBySide are two stages whose programs write at the same time.
 func sideBySide(err error) *recording {
 	r := &recording{}
-	a := progress.Vertex{Name: "[a 2/2] RUN make", Text: "RUN make", Number: 2, Total: 5}
-	b := progress.Vertex{Name: "[b 2/2] RUN go", Text: "RUN go", Number: 4, Total: 5}
+	a := progress.Vertex{Name: "[a 2/2] RUN make", Text: "RUN make", Number: 1, Total: 3}
+	b := progress.Vertex{Name: "[b 2/2] RUN go", Text: "RUN go", Number: 2, Total: 3}
 	ka, kb := a.Name+a.Text, b.Name+b.Text
 	r.start(0, a)
 	r.start(1, b)
@@ -84,7 +84,7 @@ func sideBySide(err error) *recording {
 	r.output(20, ka, progress.Stdout, "one\ntw")
 	r.output(30, kb, progress.Stdout, "10%\r50%\r100%\n")
 	r.output(40, ka, progress.Stderr, "o\n\x1b[31mred\x1b[0m\n")
-	r.start(50, progress.Vertex{Name: "ENV A=b", Text: "ENV A=b", Number: 5, Total: 5, ConfigOnly: true})
+	r.start(50, progress.Vertex{Name: "ENV A=b", Text: "ENV A=b", Number: 3, Total: 3, ConfigOnly: true})
 	r.finish(51, "ENV A=bENV A=b", progress.Finished{State: id("env")})
 	r.output(250, kb, progress.Stdout, "no end of line")
 	r.finish(300, kb, progress.Finished{State: id("b")})
@@ -206,15 +206,15 @@ func TestClassicSideBySide(t *testing.T) {
 	var out bytes.Buffer
 	sideBySide(nil).play(newClassic(&out, true))
 	s := func(text string) string { return id(text).Hex()[:12] }
-	want := "Step 2/5 : RUN make\n ---> Running in aaaaaaaaaaaa\none\ntw\x1b[91mo\n\x1b[31mred\x1b[0m\n\x1b[0mRemoving intermediate container aaaaaaaaaaaa\n ---> " + s("a") +
-		"\nStep 4/5 : RUN go\n ---> Running in bbbbbbbbbbbb\n10%\r50%\r100%\nno end of lineRemoving intermediate container bbbbbbbbbbbb\n ---> " + s("b") +
-		"\nStep 5/5 : ENV A=b\n ---> " + s("env") + "\n"
+	want := "Step 1/3 : RUN make\n ---> Running in aaaaaaaaaaaa\none\ntw\x1b[91mo\n\x1b[31mred\x1b[0m\n\x1b[0mRemoving intermediate container aaaaaaaaaaaa\n ---> " + s("a") +
+		"\nStep 2/3 : RUN go\n ---> Running in bbbbbbbbbbbb\n10%\r50%\r100%\nno end of lineRemoving intermediate container bbbbbbbbbbbb\n ---> " + s("b") +
+		"\nStep 3/3 : ENV A=b\n ---> " + s("env") + "\n"
 	if out.String() != want {
 		t.Errorf("got\n%q\nwant\n%q", out.String(), want)
 	}
 	out.Reset()
 	sideBySide(errors.New("no")).play(newClassic(&out, false))
-	if text := out.String(); strings.Contains(text, s("a")) || !strings.Contains(text, "red\x1b[0m\nStep 4/5 : RUN go\n") {
+	if text := out.String(); strings.Contains(text, s("a")) || !strings.Contains(text, "red\x1b[0m\nStep 2/3 : RUN go\n") {
 		t.Errorf("got\n%q", text)
 	}
 }
@@ -250,7 +250,7 @@ func TestRawJSON(t *testing.T) {
 }
 
 func TestPrinter(t *testing.T) {
-	for mode, want := range map[Mode]string{Auto: "#1 [a 2/2]", Plain: "#1 [a 2/2]", RawJSON: `{"vertexes"`, Classic: "Step 2/5", Quiet: ""} {
+	for mode, want := range map[Mode]string{Auto: "#1 [a 2/2]", Plain: "#1 [a 2/2]", RawJSON: `{"vertexes"`, Classic: "Step 1/3", Quiet: ""} {
 		var out bytes.Buffer
 		p, err := Start(Options{Mode: mode, Out: &out, Err: &out})
 		if err != nil {

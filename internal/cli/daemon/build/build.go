@@ -1,0 +1,229 @@
+// Package build provides `berth build` and `berth builder`: it reads the flags,
+// opens the contexts, and joins the parts that know nothing of each other.
+//
+//	flags -> request                     flags.go, values.go, output.go, request.go
+//	request -> contexts -> text          contexts.go, definition.go
+//	text -> plan                         build/dockerfile; base images by images.go
+//	plan -> layers and config            build/solve; programs by runner.go over engine.RunStep
+//	result -> image, files, archive      build/export, by results.go
+//	events -> what the user sees         printer
+//
+// Whatever a build says on the way goes to standard error; what it makes, or
+// the image's id with -q, to standard output.
+package build
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"berth/internal/build/dockerfile"
+	"berth/internal/build/plan"
+	"berth/internal/build/progress"
+	"berth/internal/build/solve"
+	"berth/internal/cli/command"
+	"berth/internal/cli/daemon/build/printer"
+	"berth/internal/image/catalog"
+	"berth/internal/oci"
+	"berth/internal/storage/snapshot"
+)
+
+// Host is what a build needs from the rest of the command line.
+type Host struct {
+	Env  *command.Env
+	Pull Pull
+	// Emit writes an event of an image to the journal.
+	Emit func(action, id, name string)
+}
+
+// New is `berth build`.
+func New(h *Host) *cobra.Command {
+	var f flags
+	forRun := false
+	cmd := &cobra.Command{
+		Use:                   "build [OPTIONS] PATH | URL | -",
+		DisableFlagsInUseLine: true,
+		Short:                 "Make an image from a Dockerfile",
+		Example: "  berth build -t web .\n  berth build -f web.Dockerfile --target test --build-arg VERSION=1.2 .\n" +
+			"  berth build --secret id=token,src=token.txt -o out .\n  berth build https://github.com/owner/name.git#main",
+		Args: command.Exactly(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			r, err := f.request(args[0])
+			if err != nil {
+				return err
+			}
+			b := &build{Host: h, request: r, printID: r.quiet || forRun}
+			return b.run(cmd.Context())
+		},
+	}
+	f.bind(cmd.Flags(), h.Env)
+	cmd.Flags().BoolVar(&forRun, "for-run", false, "Print the image's id besides the progress")
+	cmd.Flags().Lookup("for-run").Hidden = true
+	return cmd
+}
+
+// build is one `berth build`.
+type build struct {
+	*Host
+	*request
+	printID bool
+
+	printer  *printer.Printer
+	sink     progress.Sink
+	work     *workspace
+	contexts *contexts
+	text     definition
+	warnings []string
+}
+
+// run does the build and says how it went wrong.
+func (b *build) run(ctx context.Context) (err error) {
+	b.printer, err = printer.Start(b.printing())
+	if err != nil {
+		return err
+	}
+	b.sink = func(e progress.Event) { b.printer.Event(plainError(e)) }
+	made, err := b.do(ctx)
+	b.printer.Close()
+	b.remark()
+	if err != nil {
+		return b.explain(err)
+	}
+	return b.tell(made)
+}
+
+// do does the build and takes down everything that it needed.
+func (b *build) do(ctx context.Context) (made *made, err error) {
+	if err := b.checkFiles(); err != nil {
+		return nil, err
+	}
+	if b.work, err = newWorkspace(b.Env.DataRoot); err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, b.work.Close()) }()
+	secrets, err := readSecrets(b.secrets, b.Env.LookupEnv)
+	if err != nil {
+		return nil, err
+	}
+	agents, err := newAgents(b.ssh, b.work.dir, b.Env.LookupEnv)
+	if err != nil {
+		return nil, err
+	}
+	defer agents.Close()
+	b.contexts = &contexts{dataRoot: b.Env.DataRoot, work: b.work, sink: b.sink, lookup: b.Env.LookupEnv, secrets: secrets}
+	defer func() { err = errors.Join(err, b.contexts.close()) }()
+	if err := b.contexts.prepare(ctx, b.request.contexts); err != nil {
+		return nil, err
+	}
+	if b.text, err = b.contexts.definition(ctx, b.request, b.Env.In); err != nil {
+		return nil, err
+	}
+	file, err := dockerfile.Parse(b.text.name, b.text.text)
+	if err != nil {
+		return nil, err
+	}
+	return b.perform(ctx, file, agents)
+}
+
+// perform does what --call says with the Dockerfile.
+func (b *build) perform(ctx context.Context, file *dockerfile.File, agents *agents) (_ *made, err error) {
+	if b.call == "targets" {
+		return &made{text: targets(file)}, nil
+	}
+	b.announce()
+	store := catalog.Open(b.Env.DataRoot)
+	lease, err := store.Lease()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, lease.Close()) }()
+	found := &images{catalog: store, layers: snapshot.Open(b.Env.DataRoot), lease: lease, pull: b.Pull, always: b.pull, sink: b.sink}
+	o := b.planOptions(found)
+	switch b.call {
+	case "check":
+		warnings, err := file.Check(ctx, o)
+		if err != nil {
+			return nil, err
+		}
+		return remarks(warnings, b.text.name), nil
+	case "outline":
+		p, err := file.Plan(ctx, o)
+		if err != nil {
+			return nil, err
+		}
+		return &made{text: outline(p)}, nil
+	}
+	p, err := file.Plan(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	b.warnPlan(p)
+	return b.solve(ctx, p, agents)
+}
+
+func (b *build) planOptions(found *images) dockerfile.Options {
+	o := dockerfile.Options{
+		Target: b.target, BuildArgs: b.buildArgs, Platform: b.platform, Labels: b.labels, Contexts: b.contexts.images,
+		Network: b.network, Resolve: found.resolve,
+	}
+	if b.contexts.main != nil {
+		o.Ignored = func(path string) bool {
+			ignored, _ := b.contexts.main.Ignored(strings.TrimPrefix(path, "/"), false)
+			return ignored
+		}
+	}
+	return o
+}
+
+// solve carries the plan out and hands over what came of it.
+func (b *build) solve(ctx context.Context, p *plan.Plan, agents *agents) (_ *made, err error) {
+	e, err := b.Env.Open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	result, err := solve.Solve(ctx, p, solve.Options{
+		DataRoot: b.Env.DataRoot, Runner: newRunner(e, b.request, agents, b.warn),
+		Context: b.contexts.open, Remote: b.contexts.remote, Secret: b.contexts.secrets.open, SSH: agents.find,
+		NoCache: b.noCache, NoCacheStages: b.noCacheFilter,
+		AllowInsecure: b.allowInsecure, AllowHostNetwork: b.allowHost,
+		Surroundings: b.surroundings(), Events: b.sink,
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, result.Close()) }()
+	if err := b.contexts.save(); err != nil {
+		b.warn(err.Error())
+	}
+	return b.export(ctx, result)
+}
+
+// made is what a build gave.
+type made struct {
+	id     oci.Digest // of the image; "" if none was made
+	digest oci.Digest // of its manifest
+	stored bool
+	text   string // what --call asked for
+	failed bool   // --check found something
+}
+
+// checkFiles finds out before the build whether its ends can be written. An
+// --iidfile of an earlier build goes away, as Docker has it: after a build that
+// fails there is none.
+func (b *build) checkFiles() error {
+	if b.iidFile == "" {
+		return nil
+	}
+	if err := os.Remove(b.iidFile); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("cannot write the image's id: %w", err)
+	}
+	f, err := os.OpenFile(b.iidFile, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	if err != nil {
+		return fmt.Errorf("cannot write the image's id: %w", err)
+	}
+	return errors.Join(f.Close(), os.Remove(b.iidFile))
+}

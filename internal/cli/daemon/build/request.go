@@ -1,0 +1,212 @@
+package build
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"berth/internal/cli/command"
+	"berth/internal/cli/daemon/build/printer"
+	"berth/internal/cli/flagvalue"
+	"berth/internal/errdefs"
+	"berth/internal/oci"
+	"berth/internal/reference"
+)
+
+// request is what the user wants, checked as a whole.
+type request struct {
+	*flags
+	context     string // a directory, "-", an archive or an address
+	mode        printer.Mode
+	platform    oci.Platform // zero: not said
+	buildArgs   map[string]string
+	labels      map[string]string
+	contexts    []named
+	secrets     []secret
+	ssh         []sshSpec
+	annotations []annotation
+	tags        []reference.Named
+	outputs     []destination
+	// allowHost and allowInsecure are the consents of --allow.
+	allowHost, allowInsecure bool
+}
+
+// named is a build context with a name of the user's.
+type named struct{ name, at string }
+
+// request judges the flags together.
+func (f *flags) request(context string) (*request, error) {
+	r := &request{flags: f, context: context, labels: flagvalue.Pairs(f.labels.Values), buildArgs: map[string]string{}}
+	for _, step := range [...]func() error{r.refuse, r.values, r.results, r.consents, r.doing} {
+		if err := step(); err != nil {
+			return nil, err
+		}
+	}
+	for _, a := range f.args.Values {
+		if name, value, ok := strings.Cut(a, "="); ok {
+			r.buildArgs[name] = value
+		}
+	}
+	return r, nil
+}
+
+// refuse says what berth cannot do, before anything is done. What is off by its
+// value is no request.
+func (r *request) refuse() error {
+	off := func(v string) bool { return v == "" || v == "false" || v == "0" || v == "off" }
+	unsupported := func(what, hint string) error {
+		return errdefs.New(errdefs.Unsupported, "%s", what).WithHint("%s", hint)
+	}
+	attestation := slices.ContainsFunc(r.attest.Values, func(s string) bool {
+		fields, _ := parseFields(s) // checked when it was read
+		return !slices.ContainsFunc(fields, func(f field) bool { return f.key == "disabled" && !off(f.value) })
+	})
+	switch {
+	case r.push:
+		return unsupported("cannot push: berth cannot upload images yet", "build without --push, and write the image out with --output type=oci,dest=FILE")
+	case attestation || !off(r.provenance) || !off(r.sbom):
+		return unsupported("cannot attach attestations (--attest, --provenance, --sbom): berth cannot make them yet", "leave the flag out, or say =false")
+	case r.squash:
+		return unsupported("cannot squash layers", "use a last stage 'FROM scratch' with 'COPY --from=... / /'; it has one layer")
+	case r.policy != "":
+		return unsupported("berth has no build policies", "leave --policy out")
+	case r.isolation != "" && r.isolation != "default":
+		return unsupported(fmt.Sprintf("unsupported isolation %q on linux", r.isolation), "--isolation=default is the only one")
+	case len(r.securityOpts.Values) > 0:
+		return unsupported("--security-opt does not apply to builds on linux", "RUN --security=insecure with --allow security.insecure lifts a step's limits")
+	case strings.Contains(r.flags.platform, ","):
+		return unsupported("cannot build for several platforms at once", "run one build for each --platform, with a tag of its own")
+	}
+	return nil
+}
+
+// values parses what the flags' own checks let through.
+func (r *request) values() (err error) {
+	if r.mode, err = printer.ParseMode(r.progress); err != nil {
+		return err
+	}
+	if r.quiet {
+		r.mode = printer.Quiet
+	}
+	if r.flags.platform != "" {
+		if r.platform, err = oci.ParsePlatform(r.flags.platform); err != nil {
+			return err
+		}
+	}
+	for _, c := range r.flags.contexts.Values {
+		name, at, _ := strings.Cut(c, "=")
+		r.contexts = append(r.contexts, named{name, at})
+	}
+	var errs [4]error
+	r.secrets, errs[0] = parseAll(r.flags.secrets.Values, parseSecret)
+	r.ssh, errs[1] = parseAll(r.flags.ssh.Values, parseSSH)
+	r.annotations, errs[2] = parseAll(r.flags.annotations.Values, parseAnnotation)
+	r.tags, errs[3] = parseAll(r.flags.tags.Values, reference.Parse)
+	return errors.Join(errs[:]...)
+}
+
+// results decides where the result goes: into the store, unless outputs say
+// otherwise.
+func (r *request) results() (err error) {
+	if r.outputs, err = parseAll(r.flags.outputs.Values, parseDestination); err != nil {
+		return err
+	}
+	streams := 0
+	for _, o := range r.outputs {
+		if o.toStdout() {
+			streams++
+		}
+		if o.push {
+			return errdefs.New(errdefs.Unsupported, "cannot push: berth cannot upload images yet").
+				WithHint("leave push=true out, or use --output type=oci,dest=FILE")
+		}
+		for _, n := range o.names {
+			name, err := reference.Parse(n)
+			if err != nil {
+				return err
+			}
+			r.tags = append(r.tags, name)
+		}
+	}
+	if streams > 1 {
+		return errdefs.New(errdefs.InvalidArgument, "several outputs to standard output").WithHint("give all but one a file: dest=FILE")
+	}
+	if streams == 1 && r.mode == printer.Classic {
+		return errdefs.New(errdefs.InvalidArgument, "--progress=classic and an output both want standard output").WithHint("use --progress=plain")
+	}
+	stored := slices.ContainsFunc(r.outputs, func(o destination) bool { return o.kind == "image" })
+	if len(r.outputs) == 0 || r.load && !stored {
+		r.outputs = append(r.outputs, destination{kind: "image"})
+	}
+	for _, c := range r.cacheTo.Values {
+		if err := checkCacheTo(c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkCacheTo refuses to write a cache: berth keeps its own.
+func checkCacheTo(s string) error {
+	fields, err := parseFields(s)
+	if err != nil {
+		return err
+	}
+	kind := "registry"
+	for _, f := range fields {
+		if f.key == "type" {
+			kind = f.value
+		}
+	}
+	return errdefs.New(errdefs.Unsupported, "cannot export the build cache (--cache-to type=%s): berth keeps it in its data root only", kind).
+		WithHint("keep the data root between builds, or leave --cache-to out")
+}
+
+func (r *request) consents() error {
+	for _, a := range r.allow {
+		name, _, _ := strings.Cut(a, "=")
+		switch name {
+		case "network.host":
+			r.allowHost = true
+		case "security.insecure":
+			r.allowInsecure = true
+		case "fs", "fs.read", "fs.write", "ssh", "image.load", "registry.push": // buildx asks for its own process
+		default:
+			return errdefs.New(errdefs.InvalidArgument, "invalid entitlement: %s", a).WithHint("one of network.host, security.insecure")
+		}
+	}
+	switch r.network {
+	case "", "default", "bridge":
+		r.network = "default"
+	case "none":
+	case "host":
+		r.allowHost = true // the user said it
+	default:
+		return errdefs.New(errdefs.InvalidArgument, "network mode %q is not one a build can have", r.network).WithHint("one of default, none, host")
+	}
+	return nil
+}
+
+// doing settles what is to be done: --check is a way to say --call=check.
+func (r *request) doing() error {
+	if r.check {
+		r.call = "check"
+	}
+	name, _, _ := strings.Cut(strings.TrimPrefix(r.call, "subrequests."), ",")
+	switch name {
+	case "", "build":
+		r.call = "build"
+	case "check", "lint":
+		r.call = "check"
+	case "outline", "targets":
+		r.call = name
+	default:
+		return &command.UsageError{Path: "berth build", Err: fmt.Errorf("invalid --call %q", r.call), Hint: "one of build, check, outline, targets"}
+	}
+	if r.file == "-" && r.context == "-" {
+		return errdefs.New(errdefs.InvalidArgument, "invalid argument: can't use stdin for both build context and dockerfile").
+			WithHint("give the context as a directory: berth build -f - .")
+	}
+	return nil
+}

@@ -1,0 +1,178 @@
+package build
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+
+	"berth/internal/atomicfile"
+	"berth/internal/build/cache"
+	"berth/internal/build/export"
+	"berth/internal/build/solve"
+	"berth/internal/cli/streams"
+	"berth/internal/errdefs"
+)
+
+// export makes of the result what the user asked for, and cuts the cache to its size.
+func (b *build) export(ctx context.Context, r *solve.Result) (*made, error) {
+	m := &made{}
+	for i := range b.outputs {
+		if err := b.put(ctx, &b.outputs[i], r, m); err != nil {
+			return nil, err
+		}
+	}
+	if err := b.record(m); err != nil {
+		return nil, err
+	}
+	if err := b.enforce(ctx); err != nil {
+		b.warn("the build cache could not be cut to its size: " + err.Error())
+	}
+	return m, nil
+}
+
+// enforce removes what was used longest ago, if the cache is too large.
+func (b *build) enforce(ctx context.Context) error {
+	limit, err := cache.DefaultLimit(b.Env.DataRoot)
+	if err != nil {
+		return err
+	}
+	_, err = cache.Open(b.Env.DataRoot).Enforce(ctx, limit)
+	return err
+}
+
+// put makes one output.
+func (b *build) put(ctx context.Context, o *destination, r *solve.Result, m *made) error {
+	switch o.kind {
+	case "cacheonly":
+		return nil
+	case "image":
+		return b.store(ctx, o, r, m)
+	case "local":
+		return export.Local(ctx, o.dest, []*solve.Result{r}, export.FilesOptions{DataRoot: b.Env.DataRoot, Split: isTrue(o.attrs["platform-split"]), Events: b.sink})
+	case "tar":
+		return b.write(o, func(w io.Writer) error {
+			return export.Tar(ctx, w, []*solve.Result{r}, export.FilesOptions{DataRoot: b.Env.DataRoot, Split: isTrue(o.attrs["platform-split"]), Events: b.sink})
+		})
+	}
+	return b.archive(ctx, o, r, m)
+}
+
+// store makes an image of the store, and names it.
+func (b *build) store(ctx context.Context, o *destination, r *solve.Result, m *made) error {
+	if len(b.annotations) > 0 {
+		b.warn("--annotation: an image in the store has no manifest to annotate; --output type=oci writes one")
+	}
+	img, err := export.Image(ctx, r, export.ImageOptions{
+		DataRoot: b.Env.DataRoot, Names: b.tags, Rewrite: isTrue(o.attrs["rewrite-timestamp"]), Events: b.sink,
+	})
+	if err != nil {
+		return err
+	}
+	m.id, m.digest, m.stored = img.ID, img.ID, true
+	for _, n := range b.tags {
+		b.Emit("tag", string(img.ID), n.Familiar())
+	}
+	return nil
+}
+
+// archive writes the image as a tar, or as a layout with tar=false.
+func (b *build) archive(ctx context.Context, o *destination, r *solve.Result, m *made) error {
+	a := export.ArchiveOptions{
+		DataRoot: b.Env.DataRoot, Names: b.tags, Docker: o.kind == "docker", Rewrite: isTrue(o.attrs["rewrite-timestamp"]),
+		Manifest: map[string]string{}, Events: b.sink,
+	}
+	var err error
+	if a.Compression, err = export.ParseCompression(o.attrs["compression"]); err != nil {
+		return err
+	}
+	if level := o.attrs["compression-level"]; level != "" {
+		if a.Level, err = strconv.Atoi(level); err != nil {
+			return errdefs.New(errdefs.InvalidArgument, "invalid compression-level %q", level)
+		}
+	}
+	for _, n := range b.annotations {
+		a.Manifest[n.key] = n.value
+	}
+	for k, v := range o.attrs {
+		if name, ok := strings.CutPrefix(k, "annotation."); ok {
+			a.Manifest[name] = v
+		}
+	}
+	results := []*solve.Result{r}
+	var written export.Written
+	if o.attrs["tar"] == "false" {
+		written, err = export.Layout(ctx, o.dest, results, a)
+	} else {
+		err = b.write(o, func(w io.Writer) (err error) {
+			written, err = export.Archive(ctx, w, results, a)
+			return err
+		})
+	}
+	if err != nil {
+		return err
+	}
+	m.digest = written.Descriptor.Digest
+	if m.id == "" && len(written.Configs) > 0 {
+		m.id = written.Configs[0]
+	}
+	return nil
+}
+
+// write gives an archive to its file or to standard output.
+func (b *build) write(o *destination, produce func(io.Writer) error) error {
+	if !o.toStdout() {
+		return export.ToFile(o.dest, produce)
+	}
+	if streams.Terminal(b.Env.Out) != nil {
+		return errdefs.New(errdefs.InvalidArgument, "dest file is required for %s output: standard output is a terminal", o.kind).
+			WithHint("add dest=FILE, or send standard output somewhere")
+	}
+	return produce(b.Env.Out)
+}
+
+func isTrue(s string) bool {
+	v, err := strconv.ParseBool(s)
+	return err == nil && v
+}
+
+// record writes --iidfile and --metadata-file.
+func (b *build) record(m *made) error {
+	if b.iidFile != "" && m.id != "" {
+		if err := os.WriteFile(b.iidFile, []byte(m.id), 0o666); err != nil {
+			return err
+		}
+	}
+	if b.metadataFile == "" {
+		return nil
+	}
+	about := map[string]any{}
+	if m.id != "" {
+		about["containerimage.config.digest"] = m.id
+		about["containerimage.digest"] = m.digest
+	}
+	if len(b.tags) > 0 {
+		names := make([]string, len(b.tags))
+		for i, n := range b.tags {
+			names[i] = n.String()
+		}
+		about["image.name"] = strings.Join(names, ",")
+	}
+	text, err := json.MarshalIndent(about, "", "  ")
+	if err != nil {
+		return err
+	}
+	return errdefs.Wrap(atomicfile.Write(b.metadataFile, append(text, '\n'), 0o644, atomicfile.Atomic), "write", b.metadataFile)
+}
+
+// stdoutTaken reports whether an output goes to standard output.
+func (b *build) stdoutTaken() bool {
+	for i := range b.outputs {
+		if b.outputs[i].toStdout() {
+			return true
+		}
+	}
+	return false
+}
