@@ -75,12 +75,17 @@ type statsWatch struct {
 	watched []watched // in the order of the rows
 }
 
-// watched is one container and what its last look gave.
+// watched is one container and what was read of it.
 type watched struct {
 	state container.State
 	group *cgroup.Group // nil: it does not run
-	cpu   uint64        // nanoseconds
-	at    time.Time
+	cpu   reading
+}
+
+// reading is what the counter of CPU time said, in nanoseconds.
+type reading struct {
+	cpu uint64
+	at  time.Time
 }
 
 // resolve turns the references into ids, once: a name may move while we watch.
@@ -114,8 +119,7 @@ func (w *statsWatch) look() error {
 		if st.PID > 0 {
 			if g, err := w.e.groupOf(st); err == nil {
 				n.group = g
-				n.cpu, _ = g.CPUUsage() // of one that has just ended: the next look leaves it out
-				n.at = time.Now()
+				n.cpu = readCPU(g)
 			}
 		}
 		w.watched = append(w.watched, n)
@@ -152,6 +156,25 @@ func (w *statsWatch) states() ([]container.State, error) {
 	return states, nil
 }
 
+// readCPU reads the CPU time, and the time in the middle of that: where the kernel
+// adds up the counters of many processors, or is slow, it is not done at once.
+// Of a group that has just ended there is none: the next look leaves it out.
+func readCPU(g *cgroup.Group) (r reading) {
+	begin := time.Now()
+	r.cpu, _ = g.CPUUsage()
+	r.at = begin.Add(time.Since(begin) / 2)
+	return r
+}
+
+// since returns how many processors were in use on average since another reading.
+func (r reading) since(before reading) float64 {
+	elapsed := r.at.Sub(before.at)
+	if elapsed <= 0 || r.cpu < before.cpu {
+		return 0
+	}
+	return float64(r.cpu-before.cpu) / float64(elapsed)
+}
+
 // sample takes the second look.
 func (w *statsWatch) sample() []Stats {
 	memory := hostMemory()
@@ -168,15 +191,12 @@ func (w *watched) sample(hostMemory uint64) Stats {
 	if w.group == nil {
 		return s
 	}
-	now := time.Now()
+	cpu := readCPU(w.group)
 	use, err := w.group.Stats()
 	if err != nil {
 		return s // it has ended since
 	}
-	if elapsed := now.Sub(w.at); elapsed > 0 && use.CPUUsage > w.cpu {
-		s.CPUPercent = float64(use.CPUUsage-w.cpu) / float64(elapsed) * 100
-	}
-	w.cpu, w.at = use.CPUUsage, now
+	s.CPUPercent, w.cpu = cpu.since(w.cpu)*100, cpu
 	s.MemoryUsage, s.MemoryLimit = use.MemoryInUse(), min(use.MemoryLimit, hostMemory)
 	s.BlockRead, s.BlockWrite, s.PIDs = use.BlockRead, use.BlockWrite, use.PIDs
 	if w.state.NetworkMode != "host" { // whose traffic is the host's
