@@ -50,6 +50,8 @@ const policy = `
 
 	# the engine ties them together, one file per verb
 	engine < BASE LINUX VALUES storage/... image/... network/... container/... runtime/...
+	# what the build cache stands on must not be collected as garbage, and is pruned with the rest
+	engine < build/cache
 	dockercompat < BASE VALUES container/... engine
 
 	# the doors. Of what lies below the engine they use values only: parsers

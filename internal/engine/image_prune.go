@@ -87,5 +87,5 @@ func (r *imageRemoval) sweep() error {
 	for _, st := range r.containers {
 		containers[st.ID] = true
 	}
-	return r.right.GC(func(id string) bool { return containers[id] })
+	return r.right.GC(func(id string) bool { return containers[id] || r.inUse(id) })
 }

@@ -60,6 +60,9 @@ func (e *Engine) beginRemoval() (*imageRemoval, error) {
 	if err == nil {
 		r.inUse, err = e.layersInUse(r.containers)
 	}
+	if err == nil {
+		err = r.spareBuildCache()
+	}
 	if err != nil {
 		return nil, errors.Join(err, right.Close())
 	}

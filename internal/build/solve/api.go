@@ -34,10 +34,13 @@ type RunRequest struct {
 // RunMount is one RUN --mount with what it shows.
 type RunMount struct {
 	plan.Mount
-	// Source is what is to appear at Target, pinned: a directory or file for
-	// bind and cache, a readable file with the secret's bytes (a memory file or
-	// the user's own), a socket's path descriptor for ssh. nil for tmpfs.
+	// Source is what is to appear at Target: for bind a tree, of which Path names
+	// the part ("" is all; links count from Source), for cache a directory, for
+	// secret a readable file, for ssh what Options.SSH opened. nil for tmpfs.
+	// Path is "" for all but bind.
 	Source *os.File
+	// File says that a file or socket appears, not a directory.
+	File bool
 }
 
 // ExitError says that a program ended with a code other than 0.

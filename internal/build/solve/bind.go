@@ -23,9 +23,8 @@ import (
 // bound is what a mount shows: a path in a tree that does not change.
 type bound struct {
 	s      *solver
-	tree   *os.File // the root of the tree
-	path   string   // in it
-	layer  string   // that has the tree's files; "": it is empty
+	layer  string // that has the tree's files; "": it has none
+	path   string // in it, absolute
 	digest oci.Digest
 	undo   []func() error
 }
@@ -44,7 +43,6 @@ func (s *solver) bind(ctx context.Context, m *plan.Mount) (*bound, error) {
 	if err != nil {
 		return nil, err
 	}
-	b.tree = o.Root()
 	if o.layer != emptyTree {
 		b.layer = o.layer
 	}
@@ -70,51 +68,39 @@ func (b *bound) context(ctx context.Context, name string) error {
 		return err
 	}
 	b.digest, b.layer = l.Key, l.ID
-	if b.path, err = baseOf(o.Tree, b.path); err != nil {
-		return err
-	}
-	if l.ID == "" {
-		empty, err := b.s.trees.get(ctx, plan.Source{Scratch: true})
-		if err == nil {
-			b.tree = empty.Root()
-		}
-		return err
-	}
-	b.tree, err = b.s.layers.MountTree(ctx, l.ID)
-	if err == nil {
-		b.undo = append(b.undo, b.tree.Close)
-	}
+	b.path, err = baseOf(o.Tree, b.path)
 	return err
 }
 
-// open pins what appears. Whoever may write gets a layer of his own on top,
-// which is thrown away.
-func (b *bound) open(readOnly bool) (*os.File, error) {
-	root := b.tree
-	if !readOnly {
-		var err error
-		if root, err = b.writable(); err != nil {
-			return nil, err
+// open mounts the tree for one step and tells whether the path is a file. Before
+// Linux 6.15 a mount serves only once. Whoever may write gets a layer of his own
+// on top, which is thrown away.
+//
+// What the path leads to is found inside the tree, here and by the Runner again:
+// a link in a hostile stage leads nowhere else (CVE-2024-1753), and nobody
+// changes the tree meanwhile.
+func (b *bound) open(ctx context.Context, readOnly bool) (root *os.File, isFile bool, err error) {
+	switch {
+	case !readOnly:
+		root, err = b.writable()
+	case b.layer == "":
+		var o *opened
+		if o, err = b.s.trees.get(ctx, plan.Source{Scratch: true}); err == nil {
+			root = o.Root()
+		}
+	default:
+		if root, err = b.s.layers.MountTree(ctx, b.layer); err == nil {
+			b.undo = append(b.undo, root.Close)
 		}
 	}
-	return within(root, b.path)
-}
-
-// within pins a path of a tree. What it leads to is decided here, once, inside
-// the tree: neither a link in a hostile stage nor a program that changes a cache
-// meanwhile makes it something else (CVE-2024-1753, CVE-2024-23651).
-func within(root *os.File, at string) (*os.File, error) {
-	if at == "" {
-		at = "."
-	}
-	fd, err := rootpath.OpenAt(int(root.Fd()), at, unix.O_PATH, 0)
-	if errors.Is(err, unix.ENOENT) {
-		return nil, errdefs.New(errdefs.NotFound, "%q: not found", at)
-	}
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	return os.NewFile(uintptr(fd), at), nil
+	st, err := rootpath.Stat(root, b.path)
+	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) {
+		return nil, false, errdefs.New(errdefs.NotFound, "%q: not found", b.path)
+	}
+	return root, st.Mode&unix.S_IFMT != unix.S_IFDIR, err
 }
 
 // writable mounts the tree under an empty layer that lives as long as the step.
@@ -179,7 +165,7 @@ func (r *run) caches(ctx context.Context, w *work) ([]*cache.Mount, error) {
 			ID: cmp.Or(m.ID, m.Target), Base: string(b.digest), Mode: m.Mode, UID: m.UID, GID: m.GID, Sharing: m.Sharing,
 			Text: "cached mount " + m.Target + " from " + w.step.Text,
 		}
-		if b.tree != nil {
+		if !m.From.Scratch {
 			q.Fill = func(ctx context.Context, into *os.File) error { return b.fill(ctx, into, &m) }
 		}
 		want = append(want, wanted{q, i})

@@ -3,10 +3,8 @@ package solve
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"strconv"
-	"strings"
 	"time"
 
 	"berth/internal/build/cache"
@@ -58,9 +56,11 @@ func (r *run) make(ctx context.Context, w *work, d *snapshot.Draft) (err error) 
 	if err != nil {
 		return err
 	}
-	points, err := r.points(mounts)
-	if err != nil {
-		return err
+	var points []snapshot.MountPoint
+	for _, m := range mounts {
+		if m.Target != "" {
+			points = append(points, snapshot.MountPoint{Path: m.Target, File: m.File})
+		}
 	}
 	root, err := d.Mount(ctx, points...)
 	if err != nil {
@@ -69,35 +69,10 @@ func (r *run) make(ctx context.Context, w *work, d *snapshot.Draft) (err error) 
 	id := ident.New()
 	sink := r.s.o.Events
 	sink.Send(&progress.Running{ID: w.vertex, Container: id, Time: time.Now()})
-	err = r.s.o.Runner.Run(ctx, &RunRequest{
+	return r.s.o.Runner.Run(ctx, &RunRequest{
 		ID: id, Root: root, Step: r.op, Platform: w.stage.Platform, Mounts: mounts,
 		Stdout: &output{sink, w.vertex, progress.Stdout}, Stderr: &output{sink, w.vertex, progress.Stderr},
 	})
-	var exit *ExitError
-	if errors.As(err, &exit) {
-		return fmt.Errorf("process %q did not complete successfully: %w", strings.Join(r.op.Args, " "), err)
-	}
-	return err
-}
-
-// points are the places in the stage's files where something will be mounted.
-func (r *run) points(mounts []RunMount) ([]snapshot.MountPoint, error) {
-	var points []snapshot.MountPoint
-	for _, m := range mounts {
-		if m.Target == "" {
-			continue
-		}
-		p := snapshot.MountPoint{Path: m.Target, File: m.Type == plan.MountSecret || m.Type == plan.MountSSH}
-		if m.Source != nil && !p.File {
-			info, err := m.Source.Stat()
-			if err != nil {
-				return nil, err
-			}
-			p.File = !info.IsDir()
-		}
-		points = append(points, p)
-	}
-	return points, nil
 }
 
 // mounts opens what is to appear while the program runs.
@@ -108,28 +83,32 @@ func (r *run) mounts(ctx context.Context, w *work) ([]RunMount, error) {
 	}
 	var all []RunMount
 	for i, m := range r.op.Mounts {
-		var f *os.File
+		out := RunMount{Mount: m}
 		var err error
 		switch m.Type {
 		case plan.MountBind:
-			f, err = r.sources[i].open(m.ReadOnly)
+			b := r.sources[i]
+			out.Source, out.File, err = b.open(ctx, m.ReadOnly)
+			out.Path = b.path
 		case plan.MountCache:
-			f, err = within(caches[i].Dir, "")
+			out.Source, out.Path = caches[i].Dir, ""
 		case plan.MountSecret:
-			f, err = given(r.s.o.Secret, "secret", &m)
+			out.Source, err = given(r.s.o.Secret, "secret", &m)
+			out.File = true
 		case plan.MountSSH:
-			f, err = given(r.s.o.SSH, "SSH agent", &m)
+			out.Source, err = given(r.s.o.SSH, "SSH agent", &m)
+			out.File = true
 		}
 		if err != nil {
 			return nil, err
 		}
-		if f == nil && m.Type != plan.MountTmpfs {
+		if out.File && out.Source != nil && m.Type != plan.MountBind {
+			r.undo = append(r.undo, out.Source.Close)
+		}
+		if out.Source == nil && m.Type != plan.MountTmpfs {
 			continue // optional, and not given
 		}
-		if f != nil {
-			r.undo = append(r.undo, f.Close)
-		}
-		all = append(all, RunMount{Mount: m, Source: f})
+		all = append(all, out)
 	}
 	return all, nil
 }

@@ -6,7 +6,6 @@ import (
 	"os"
 	"path"
 	"strconv"
-	"strings"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -188,8 +187,8 @@ func (s *solver) local(ctx context.Context, name, at string) (*Layer, error) {
 	return l, err
 }
 
-// baseOf is the name under which a file lies in the tree that local made of it:
-// "." for a directory, whose content it is.
+// baseOf is where a file lies in the layer that local made of it: at the top
+// under its own name; of a directory the content lies there.
 func baseOf(t *source.Tree, at string) (string, error) {
 	f, err := t.Find(at)
 	if err != nil {
@@ -197,7 +196,7 @@ func baseOf(t *source.Tree, at string) (string, error) {
 	}
 	defer f.Close()
 	if f.Stat.Mode&unix.S_IFMT == unix.S_IFDIR {
-		return ".", nil
+		return "/", nil
 	}
-	return path.Base(strings.TrimRight(path.Join("/", at), "/")), nil
+	return path.Join("/", path.Base(at)), nil
 }

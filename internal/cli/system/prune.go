@@ -42,12 +42,13 @@ func (o *pruneOptions) warning() string {
 		text += "  - all anonymous volumes not used by at least one container\n"
 	}
 	if o.all {
-		return text + "  - all images without at least one container associated to them\n"
+		return text + "  - all images without at least one container associated to them\n  - all build cache\n"
 	}
-	return text + "  - all dangling images\n"
+	return text + "  - all dangling images\n  - unused build cache\n"
 }
 
-// prune goes from users to what they use: containers, volumes, images. What
+// prune goes from users to what they use: containers, volumes, images, and the
+// build cache, which then no longer shares its layers with those images. What
 // fails does not keep the rest from being removed.
 func prune(ctx context.Context, env *command.Env, o *pruneOptions) error {
 	if !o.force && !command.Confirm(env, o.warning()) {
@@ -74,6 +75,9 @@ func prune(ctx context.Context, env *command.Env, o *pruneOptions) error {
 		}
 	}
 	command.PrintPruned(env, "Deleted Images:", lines)
+	errs, total = append(errs, err), total+freed
+	cached, freed, err := e.System.PruneBuildCache(ctx, o.all, filters)
+	command.PrintPruned(env, "Deleted build cache objects:", cached)
 	_, perr := fmt.Fprintf(env.Out, "Total reclaimed space: %s\n", units.HumanSize(float64(total+freed)))
 	return errors.Join(append(errs, err, perr)...)
 }
