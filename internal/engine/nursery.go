@@ -26,7 +26,7 @@ func (n *nursery) connect() (*monitor.Connection, error) {
 	for fresh := false; ; {
 		if n.pid == 0 {
 			var err error
-			if n.sock, n.pid, err = spawnRole([]string{nurseryRole}, nil); err != nil {
+			if n.sock, n.pid, err = spawnRole([]string{nurseryRole}, nurseryEnv()); err != nil {
 				return nil, errdefs.Wrap(err, "start", "the parent process of build steps")
 			}
 			fresh = true
@@ -54,6 +54,10 @@ func (n *nursery) end() {
 	}
 	n.pid = 0
 }
+
+// nurseryEnv keeps the runtime from looking every second whether this process's
+// CPU limit has changed: a nursery sleeps.
+func nurseryEnv() []string { return []string{"GODEBUG=containermaxprocs=0,updatemaxprocs=0"} }
 
 // nurseryMain is the process itself. It collects its dead only through Wait4:
 // nothing else in it has children.

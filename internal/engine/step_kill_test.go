@@ -109,7 +109,7 @@ func testBuilderKilled(b *stepBed) {
 		within(b, 5*time.Second, "the step runs", func() bool { return len(sleepers(b)) == 2 })
 		nursery := nurseryOf(b, cmd.Process.Pid)
 		if nurseryToo { // nobody is left to kill the step but the next command
-			must(b, unix.Kill(nursery, unix.SIGSTOP))
+			stop(b, nursery)
 		}
 		must(b, cmd.Process.Kill())
 		_ = cmd.Wait()
@@ -146,6 +146,22 @@ func testBuilderKilled(b *stepBed) {
 			return len(sleepers(b)) == 0 && err != nil
 		})
 	}
+}
+
+// stop stops a process with all its threads, which do not stop at once.
+func stop(t testing.TB, pid int) {
+	t.Helper()
+	must(t, unix.Kill(pid, unix.SIGSTOP))
+	within(t, 5*time.Second, "all threads have stopped", func() bool {
+		files, err := filepath.Glob("/proc/" + strconv.Itoa(pid) + "/task/*/status")
+		must(t, err)
+		for _, f := range files {
+			if text, err := os.ReadFile(f); err == nil && !strings.HasPrefix(status(string(text), "State"), "T") {
+				return false
+			}
+		}
+		return true
+	})
 }
 
 // nurseryOf returns the nursery of a builder.

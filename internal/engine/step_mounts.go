@@ -30,9 +30,9 @@ type StepMount struct {
 	// Tmpfs asks for a new tmpfs of at most Size bytes, 0: half of the memory.
 	Tmpfs bool
 	Size  int64
-	// Data is the content of a file (a secret) that lies in a memory file system
-	// of the step's own, never on a disk, and is read-only. It has the mode and
-	// the owner given.
+	// Data is the content of a file (a secret, a script) that lies in a memory
+	// file system of the step's own, never on a disk, and is read-only. It has the
+	// mode and the owner given, and can be executed if the mode says so.
 	Data     []byte
 	Mode     uint32
 	UID, GID uint32
@@ -122,7 +122,10 @@ func (s *step) mounts() (list []specs.Mount, err error) {
 			s.in.Sources[target] = src
 		default:
 			inMemory = append(inMemory, m)
-			spec.Options = append(spec.Options, "ro", "nosuid", "nodev", "noexec")
+			spec.Options = append(spec.Options, "ro", "nosuid", "nodev")
+			if m.Mode&0o111 == 0 {
+				spec.Options = append(spec.Options, "noexec")
+			}
 		}
 		if m.ReadOnly {
 			spec.Options = append(spec.Options, "ro")
@@ -168,7 +171,7 @@ func newTmpfs() (*os.File, error) {
 	if err := unix.FsconfigCreate(fsfd); err != nil {
 		return nil, os.NewSyscallError("fsconfig", err)
 	}
-	fd, err := unix.Fsmount(fsfd, unix.FSMOUNT_CLOEXEC, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC)
+	fd, err := unix.Fsmount(fsfd, unix.FSMOUNT_CLOEXEC, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV)
 	if err != nil {
 		return nil, os.NewSyscallError("fsmount", err)
 	}

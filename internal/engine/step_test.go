@@ -61,7 +61,7 @@ func isolated(t *testing.T) bool {
 
 // stepBed is an engine over a base layer that holds Debian's busybox.
 type stepBed struct {
-	*testing.T
+	testing.TB
 	e    *Engine
 	base string // a layer
 	dir  string
@@ -70,12 +70,12 @@ type stepBed struct {
 // stepGroups is the cgroup parent of all steps here.
 const stepGroups = "/berth-step-test"
 
-func newStepBed(t *testing.T) *stepBed {
+func newStepBed(t testing.TB) *stepBed {
 	t.Helper()
 	if out, err := exec.Command("ip", "link", "set", "lo", "up").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	b := &stepBed{T: t, dir: t.TempDir()}
+	b := &stepBed{TB: t, dir: t.TempDir()}
 	b.e = b.open()
 	d, err := b.e.snapshots.Begin("")
 	must(t, err)
@@ -92,7 +92,7 @@ func (b *stepBed) open() *Engine {
 	return e
 }
 
-func fillStepRoot(t *testing.T, root string) {
+func fillStepRoot(t testing.TB, root string) {
 	t.Helper()
 	for _, d := range []string{"bin", "etc", "tmp", "root", "home/web"} {
 		must(t, os.MkdirAll(filepath.Join(root, d), 0o755))
@@ -232,10 +232,6 @@ func (b *stepBed) commit(d *snapshot.Draft) (id, names string) {
 	return id, names
 }
 
-func (b *stepBed) sub(name string, f func(b *stepBed)) {
-	b.Run(name, func(t *testing.T) { f(&stepBed{t, b.e, b.base, b.dir}) })
-}
-
 func TestStep(t *testing.T) {
 	if !isolated(t) {
 		return
@@ -247,7 +243,7 @@ func TestStep(t *testing.T) {
 		"Limits": testStepLimits, "Cancel": testStepCancel, "Parallel": testStepParallel, "Executable": testStepExecutable,
 		"BuilderKilled": testBuilderKilled, "NurseryKilled": testNurseryKilled,
 	} {
-		b.sub(name, f)
+		t.Run(name, func(t *testing.T) { f(&stepBed{t, b.e, b.base, b.dir}) })
 	}
 }
 
@@ -286,7 +282,7 @@ func testStepRefused(b *stepBed) {
 	}
 	// A tree without the places to mount on stays as it is.
 	root := b.TempDir()
-	fillStepRoot(b.T, root)
+	fillStepRoot(b, root)
 	f, err := os.Open(root)
 	must(b, err)
 	defer f.Close()
@@ -500,8 +496,8 @@ func testStepMounts(b *stepBed) {
 
 // A mount shows a part of a tree, and a hostile tree leads no further than itself.
 func testStepParts(b *stepBed) {
-	canary, verify := hostCanary(b.T)
-	defer verify()
+	canary := b.TempDir()
+	must(b, os.WriteFile(canary+"/app", []byte("of the host"), 0o644))
 	_, _, d := b.sh("mkdir -p /out/bin; echo built > /out/bin/app; ln -s "+canary+" /evil; ln -s /out/bin /link; mkdir "+filepath.Dir(canary)+" -p; ln -s ../../../../../../.. /up", StepRequest{})
 	id, _ := b.commit(d)
 	tree, err := b.e.snapshots.MountTree(b.Context(), id)
@@ -540,6 +536,11 @@ func testStepSecrets(b *stepBed) {
 	}
 	if out, _, _ := b.sh("cat /run/secrets/key", StepRequest{User: "web", Mounts: []StepMount{{Target: "/run/secrets/key", Data: secret, Mode: 0o400}}}); out != "" {
 		b.Errorf("a user read %q", out)
+	}
+	// A script of the Dockerfile's own, in a directory that only the mount needs.
+	out, _, d = b.run(b.base, StepRequest{Args: []string{"/dev/pipes/EOF"}, Mounts: []StepMount{{Target: "/dev/pipes/EOF", Data: []byte("#!/bin/sh\necho $0\n"), Mode: 0o755}}})
+	if _, names := b.commit(d); out != "/dev/pipes/EOF\n" || names != "" {
+		b.Errorf("the script said %q, the layer holds %s", out, names)
 	}
 	if out, _, _ := b.sh("cat /run/secrets/key | grep -c .", StepRequest{Mounts: []StepMount{{Target: "/run/secrets/key", Mode: 0o400}}}); out != "0\n" {
 		b.Errorf("an empty secret has %q lines", out)
