@@ -17,4 +17,7 @@
 // cost next to nothing while the container runs, for there is one of it per
 // container. The container does not depend on it: it lives in a cgroup of its
 // own, and goes on if the monitor is killed.
+//
+// The steps of a build have another parent, which is one for all of them and
+// keeps nothing: see ServeNursery.
 package monitor

@@ -21,6 +21,10 @@
 // gives the layer its name. A draft that was given up, or whose process died,
 // never becomes a layer; GC removes it.
 //
+// A draft can also be written through an overlay on its parents (Draft.Mount):
+// that is how a program makes a layer. Such layers are many and can be made
+// again, so CommitUnsynced leaves them to the kernel's own time, until Sync.
+//
 // The life of a writable layer: Prepare, Mount, Unmount (the last two any number
 // of times), Remove. Nothing of it is synced: it is as durable as the container's
 // own writes, and what a power cut can take from it Mount makes again.
