@@ -1,10 +1,10 @@
 package container
 
 import (
-	"strconv"
 	"strings"
 
 	"berth/internal/errdefs"
+	"berth/internal/oci"
 )
 
 // salvage returns the best knowledge of a container whose state file is
@@ -36,12 +36,8 @@ func InitialState(rec *Record, name string) State {
 		AutoRemove: rec.HostConfig.AutoRemove, Labels: rec.Config.Labels, NetworkMode: rec.HostConfig.NetworkMode,
 	}
 	for port := range rec.Config.ExposedPorts {
-		number, proto, ok := strings.Cut(port, "/")
-		if !ok {
-			proto = "tcp"
-		}
-		if n, err := strconv.ParseUint(number, 10, 16); err == nil {
-			st.Ports = append(st.Ports, Port{PrivatePort: uint16(n), Type: proto})
+		if n, proto, err := oci.ParsePort(port); err == nil {
+			st.Ports = append(st.Ports, Port{PrivatePort: n, Type: proto})
 		}
 	}
 	for _, m := range rec.Mounts {

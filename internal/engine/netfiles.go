@@ -5,22 +5,22 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"berth/internal/container"
 	"berth/internal/errdefs"
 	"berth/internal/network"
+	"berth/internal/oci"
 )
 
 // networkRequest translates the record's published ports.
 func networkRequest(r *container.Record) (network.Request, error) {
 	req := network.Request{ContainerID: r.ID}
 	for spec, bindings := range r.HostConfig.PortBindings {
-		port, proto, err := parsePort(spec)
+		port, proto, err := oci.ParsePort(spec)
 		if err != nil {
-			return req, err
+			return req, errdefs.New(errdefs.InvalidArgument, "invalid container port %q", spec)
 		}
 		for _, b := range bindings {
 			p := network.Publish{Proto: proto, ContainerPort: port}
@@ -30,7 +30,7 @@ func networkRequest(r *container.Record) (network.Request, error) {
 				}
 			}
 			if b.HostPort != "" {
-				if p.HostPort, p.HostPortEnd, err = parseHostPort(b.HostPort); err != nil {
+				if p.HostPort, p.HostPortEnd, err = oci.ParsePortRange(b.HostPort); err != nil {
 					return req, errdefs.New(errdefs.InvalidArgument, "invalid host port %q of port %s", b.HostPort, spec)
 				}
 			}
@@ -42,9 +42,9 @@ func networkRequest(r *container.Record) (network.Request, error) {
 			if _, done := r.HostConfig.PortBindings[spec]; done {
 				continue
 			}
-			port, proto, err := parsePort(spec)
+			port, proto, err := oci.ParsePort(spec)
 			if err != nil {
-				return req, err
+				return req, errdefs.New(errdefs.InvalidArgument, "invalid container port %q", spec)
 			}
 			req.Ports = append(req.Ports, network.Publish{Proto: proto, ContainerPort: port})
 		}
@@ -52,37 +52,10 @@ func networkRequest(r *container.Record) (network.Request, error) {
 	return req, nil
 }
 
-// parseHostPort reads "8080", or "8000-8010" of which the first free one is taken.
-func parseHostPort(s string) (first, last uint16, err error) {
-	from, to, isRange := strings.Cut(s, "-")
-	n, err := strconv.ParseUint(from, 10, 16)
-	if err != nil || !isRange {
-		return uint16(n), 0, err
-	}
-	m, err := strconv.ParseUint(to, 10, 16)
-	if err == nil && (n == 0 || m < n) {
-		err = strconv.ErrRange
-	}
-	return uint16(n), uint16(m), err
-}
-
-// parsePort reads "80/tcp" or "80".
-func parsePort(s string) (port uint16, proto string, err error) {
-	number, proto, _ := strings.Cut(s, "/")
-	if proto == "" {
-		proto = "tcp"
-	}
-	n, err := strconv.ParseUint(number, 10, 16)
-	if err != nil || n == 0 {
-		return 0, "", errdefs.New(errdefs.InvalidArgument, "invalid container port %q", s)
-	}
-	return uint16(n), proto, nil
-}
-
 // exposedPorts are the ports that a container's program says it listens on.
 func exposedPorts(r *container.Record) (list []container.Port) {
 	for spec := range r.Config.ExposedPorts {
-		if port, proto, err := parsePort(spec); err == nil {
+		if port, proto, err := oci.ParsePort(spec); err == nil {
 			list = append(list, container.Port{PrivatePort: port, Type: proto})
 		}
 	}
@@ -92,7 +65,7 @@ func exposedPorts(r *container.Record) (list []container.Port) {
 // publishedPorts are the ports that ps shows of a running container.
 func publishedPorts(r *container.Record, published map[string][]container.PortBinding) (list []container.Port) {
 	for spec, bindings := range published {
-		port, proto, err := parsePort(spec)
+		port, proto, err := oci.ParsePort(spec)
 		if err != nil {
 			continue
 		}

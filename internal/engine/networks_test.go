@@ -65,19 +65,3 @@ func TestNetworksInspect(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
-
-func TestParseHostPort(t *testing.T) {
-	for _, c := range []struct {
-		in          string
-		first, last uint16
-		ok          bool
-	}{
-		{"8080", 8080, 0, true}, {"8000-8010", 8000, 8010, true}, {"0", 0, 0, true},
-		{"", 0, 0, false}, {"x", 0, 0, false}, {"-1", 0, 0, false}, {"65536", 0, 0, false}, {"8010-8000", 0, 0, false}, {"0-5", 0, 0, false}, {"1-65536", 0, 0, false}, {"1-", 0, 0, false},
-	} {
-		first, last, err := parseHostPort(c.in)
-		if (err == nil) != c.ok || c.ok && (first != c.first || last != c.last) {
-			t.Errorf("%q: %d-%d, %v", c.in, first, last, err)
-		}
-	}
-}

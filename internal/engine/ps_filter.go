@@ -21,8 +21,8 @@ type psFilter struct {
 	images   map[string]bool // ids of the ancestors and of what was made from them
 	before   time.Time       // created before; zero: any
 	since    time.Time
-	publish  []portRange
-	expose   []portRange
+	publish  []oci.Ports
+	expose   []oci.Ports
 }
 
 // newPsFilter checks the filters. states are where before and since are looked up.
@@ -61,9 +61,9 @@ func (p *psFilter) add(key, value string, states []container.State) (err error) 
 	case "since":
 		p.since, err = p.created(value, states)
 	case "publish":
-		p.publish, err = appendPortRange(p.publish, key, value)
+		p.publish, err = appendPorts(p.publish, key, value)
 	case "expose":
-		p.expose, err = appendPortRange(p.expose, key, value)
+		p.expose, err = appendPorts(p.expose, key, value)
 	default:
 		return errdefs.New(errdefs.InvalidArgument, "invalid filter '%s'", key).
 			WithHint("containers are filtered by ancestor, before, exited, expose, health, id, label, name, network, publish, since, status and volume")
@@ -203,35 +203,21 @@ func (p *psFilter) selectsRecord(id string) (bool, error) {
 	return mounted && anyPort(p.publish, rec.HostConfig.PortBindings) && anyPort(p.expose, rec.Config.ExposedPorts), nil
 }
 
-// portRange is a publish or expose filter: "80", "8000-8010/udp".
-type portRange struct {
-	first, last uint16
-	proto       string
-}
-
-func appendPortRange(list []portRange, key, value string) ([]portRange, error) {
-	ports, proto, ok := strings.Cut(value, "/")
-	if !ok {
-		proto = "tcp"
-	}
-	first, last, ok := strings.Cut(ports, "-")
-	if !ok {
-		last = first
-	}
-	a, err1 := strconv.ParseUint(first, 10, 16)
-	b, err2 := strconv.ParseUint(last, 10, 16)
-	if err1 != nil || err2 != nil || a > b {
+// appendPorts adds a publish or expose filter: "80", "8000-8010/udp".
+func appendPorts(list []oci.Ports, key, value string) ([]oci.Ports, error) {
+	p, err := oci.ParsePorts(value)
+	if err != nil {
 		return nil, errdefs.New(errdefs.InvalidArgument, "invalid filter '%s=%s': not a port or range of ports", key, value).
 			WithHint("write it as 80, 80/udp or 8000-8010/tcp")
 	}
-	return append(list, portRange{uint16(a), uint16(b), proto}), nil
+	return append(list, p), nil
 }
 
 // anyPort reports whether one of the ports ("80/tcp") is in one of the ranges; no ranges select all.
-func anyPort[V any](ranges []portRange, ports map[string]V) bool {
+func anyPort[V any](ranges []oci.Ports, ports map[string]V) bool {
 	for spec := range ports {
-		port, proto, err := parsePort(spec)
-		if err == nil && slices.ContainsFunc(ranges, func(r portRange) bool { return r.first <= port && port <= r.last && r.proto == proto }) {
+		port, proto, err := oci.ParsePort(spec)
+		if err == nil && slices.ContainsFunc(ranges, func(r oci.Ports) bool { return r.First <= port && port <= r.Last && r.Protocol == proto }) {
 			return true
 		}
 	}

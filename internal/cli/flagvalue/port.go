@@ -1,12 +1,14 @@
 package flagvalue
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"strconv"
 	"strings"
 
 	"berth/internal/container"
+	"berth/internal/oci"
 )
 
 // PortSpec is one published port.
@@ -23,15 +25,15 @@ func ParsePorts(s string) ([]PortSpec, error) {
 	if err != nil {
 		return nil, err
 	}
-	inner, proto, err := cutProto(inner)
+	inner, proto, err := oci.CutProtocol(inner)
 	if err != nil {
 		return nil, err
 	}
-	first, last, err := portRange(inner)
 	if inner == "" {
 		return nil, fmt.Errorf("no port specified: %s<empty>", s)
 	}
-	if err != nil {
+	first, last, err := portRange(inner)
+	if err != nil || first == 0 {
 		return nil, fmt.Errorf("invalid containerPort: %s", inner)
 	}
 	hostFirst, hostLast := 0, 0
@@ -61,11 +63,14 @@ func ParsePorts(s string) ([]PortSpec, error) {
 
 // ParseExpose parses an --expose: "port[-port][/proto]".
 func ParseExpose(s string) ([]string, error) {
-	ports, proto, err := cutProto(s)
+	ports, proto, err := oci.CutProtocol(s)
 	if err != nil {
 		return nil, err
 	}
 	first, last, err := portRange(ports)
+	if err == nil && first == 0 {
+		err = errors.New("there is no port 0")
+	}
 	if err != nil {
 		return nil, fmt.Errorf("invalid range format for --expose: %s, error: %w", s, err)
 	}
@@ -105,33 +110,8 @@ func splitPorts(s string) (ip, host, inner string, err error) {
 	return ip, host, inner, nil
 }
 
-func cutProto(s string) (ports, proto string, err error) {
-	ports, proto, ok := strings.Cut(s, "/")
-	if !ok || proto == "" {
-		return ports, "tcp", nil
-	}
-	proto = strings.ToLower(proto)
-	if proto != "tcp" && proto != "udp" && proto != "sctp" {
-		return "", "", fmt.Errorf("invalid proto: %s", proto)
-	}
-	return ports, proto, nil
-}
-
+// portRange is oci.ParsePortRange in numbers that can be counted beyond 65535.
 func portRange(s string) (first, last int, err error) {
-	a, b, isRange := strings.Cut(s, "-")
-	if !isRange {
-		b = a
-	}
-	from, err := strconv.ParseUint(a, 10, 16)
-	if err != nil {
-		return 0, 0, err
-	}
-	to, err := strconv.ParseUint(b, 10, 16)
-	if err != nil {
-		return 0, 0, err
-	}
-	if to < from {
-		return 0, 0, fmt.Errorf("invalid range specified for port: %s", s)
-	}
-	return int(from), int(to), nil
+	a, b, err := oci.ParsePortRange(s)
+	return int(a), int(b), err
 }

@@ -101,26 +101,16 @@ func (e *editor) expose(rest string) error {
 		if err != nil {
 			return err
 		}
-		number, proto, ok := strings.Cut(word, "/")
-		if !ok {
-			proto = "tcp"
+		number, proto, err := oci.CutProtocol(word)
+		if err != nil {
+			return invalid("%v", err)
 		}
-		switch proto = strings.ToLower(proto); proto {
-		case "tcp", "udp", "sctp":
-		default:
-			return invalid("invalid proto: %s", proto)
-		}
-		first, last, isRange := strings.Cut(number, "-")
-		if !isRange {
-			last = first
-		}
-		from, err1 := strconv.ParseUint(first, 10, 16)
-		to, err2 := strconv.ParseUint(last, 10, 16)
-		if err1 != nil || err2 != nil || from == 0 || to < from {
+		first, last, err := oci.ParsePortRange(number)
+		if err != nil || first == 0 {
 			return invalid("invalid containerPort: %s", word)
 		}
-		for p := from; p <= to; p++ {
-			ports[strconv.FormatUint(p, 10)+"/"+proto] = struct{}{}
+		for p := int(first); p <= int(last); p++ {
+			ports[strconv.Itoa(p)+"/"+proto] = struct{}{}
 		}
 	}
 	e.c.ExposedPorts = ports
