@@ -31,7 +31,7 @@ func (e *evaluation) copy(in *instructions.CopyCommand) error {
 		if src.stage != nil && src.stage.out == nil {
 			return pointed("--from="+in.From, e.stageOrder("copy from", src.stage))
 		}
-		op.From = src.plan()
+		op.From = e.from(in.From, src)
 	}
 	return e.transfer("COPY", op, in.SourcesAndDest)
 }
@@ -102,7 +102,7 @@ func sourcePath(p string, parents bool) string {
 // destination returns where to: a slash or a dot at the end says that it is a directory.
 func (e *evaluation) destination(p string) string {
 	dest := e.inside(p)
-	if last := path.Base(p); dest != "/" && (p == "" || strings.HasSuffix(p, "/") || last == "." || last == "..") {
+	if last := path.Base(p); dest != "/" && (p == "" || strings.HasSuffix(p, "/") || last == ".") {
 		dest += "/"
 	}
 	return dest
@@ -123,7 +123,8 @@ func (e *evaluation) checkIgnored(name string, op *plan.Copy, p string) {
 // /etc/passwd can look up.
 func namedOwner(chown string) bool {
 	user, group, _ := strings.Cut(chown, ":")
-	return !isNumber(user) || !isNumber(group)
+	return !isNumeric(user) || !isNumeric(group)
 }
 
-func isNumber(s string) bool { return strings.Trim(s, "0123456789") == "" }
+// isNumeric reports whether an owner needs no look-up: root is 0 everywhere.
+func isNumeric(s string) bool { return s == "root" || strings.Trim(s, "0123456789") == "" }

@@ -2,6 +2,8 @@ package dockerfile
 
 import (
 	"context"
+	"encoding/json"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -12,30 +14,19 @@ import (
 	"berth/internal/oci"
 )
 
-// images are the images that exist in tests. Every other name is not found.
-func images() map[string]oci.ImageConfig {
-	base := func(c oci.RunConfig) oci.ImageConfig {
-		return oci.ImageConfig{
-			OS: "linux", Architecture: "amd64", Config: c,
-			RootFS:  oci.RootFS{Type: "layers", DiffIDs: []oci.Digest{oci.DigestOf([]byte("layer"))}},
-			History: []oci.History{{CreatedBy: "ADD rootfs.tar / # buildkit"}},
-		}
+// images are the images that exist in tests (testdata/images.json). Every other
+// name is not found.
+var images = sync.OnceValue(func() map[string]oci.ImageConfig {
+	text, err := os.ReadFile("testdata/images.json")
+	if err != nil {
+		panic(err)
 	}
-	return map[string]oci.ImageConfig{
-		"debian:12": base(oci.RunConfig{Cmd: []string{"bash"}, Env: []string{"PATH=/usr/bin:/bin"}}),
-		"alpine":    base(oci.RunConfig{Cmd: []string{"/bin/sh"}, Env: []string{"PATH=/usr/local/bin:/bin"}}),
-		"golang:1.26": base(oci.RunConfig{
-			Env: []string{"PATH=/go/bin:/usr/local/go/bin:/usr/bin:/bin", "GOLANG_VERSION=1.26.8", "GOPATH=/go"}, WorkingDir: "/go",
-		}),
-		"node:22":      base(oci.RunConfig{Env: []string{"PATH=/usr/local/bin:/bin", "NODE_VERSION=22.1.0"}, Entrypoint: []string{"docker-entrypoint.sh"}, Cmd: []string{"node"}}),
-		"web":          base(oci.RunConfig{Env: []string{"PATH=/bin", "ROOT=/srv"}, User: "www", WorkingDir: "/srv", Shell: []string{"/bin/ash", "-ec"}, Labels: map[string]string{"tier": "web"}}),
-		"nopath":       base(oci.RunConfig{Env: []string{"A=1"}}),
-		"trigger":      base(oci.RunConfig{Env: []string{"PATH=/bin"}, OnBuild: []string{"COPY . /app", "RUN make -C /app"}}),
-		"trigger-from": base(oci.RunConfig{Env: []string{"PATH=/bin"}, OnBuild: []string{"COPY --from=assets /out /app"}}),
-		"trigger-bad":  base(oci.RunConfig{Env: []string{"PATH=/bin"}, OnBuild: []string{"RNU make"}}),
-		"trigger-two":  base(oci.RunConfig{Env: []string{"PATH=/bin"}, OnBuild: []string{"RUN a\nRUN b"}}),
+	var list map[string]oci.ImageConfig
+	if err := json.Unmarshal(text, &list); err != nil {
+		panic(err)
 	}
-}
+	return list
+})
 
 // resolver answers from images, and notes what was asked.
 type resolver struct {

@@ -145,7 +145,11 @@ func (f *File) at(err error, where []parser.Range) error {
 	if errors.As(err, &p) {
 		word, err = p.word, p.err
 	}
-	e.Err = withKind(err)
+	instruction := ""
+	if e.Line > 0 && e.Line <= len(f.lines) {
+		instruction, _, _ = strings.Cut(strings.TrimSpace(f.lines[e.Line-1]), " ")
+	}
+	e.Err = withKind(err, instruction)
 	if e.Line > 0 {
 		e.Line, e.Column = f.column(e.Line, e.EndLine, word, e.Err.Error())
 	}
@@ -153,9 +157,8 @@ func (f *File) at(err error, where []parser.Range) error {
 }
 
 // withKind returns err with a kind and hint of errdefs: what the library says
-// is about the text, so the argument is invalid, and its guess what was meant
-// is the hint.
-func withKind(err error) error {
+// is about the text, so the argument is invalid.
+func withKind(err error, instruction string) error {
 	var known *errdefs.Error
 	if errors.As(err, &known) {
 		return err
@@ -163,16 +166,13 @@ func withKind(err error) error {
 	if located, ok := errors.AsType[*parser.LocationError](err); ok {
 		err = located.Unwrap()
 	}
-	text := err.Error()
-	hint := ""
-	if head, guess, ok := strings.Cut(text, " (did you mean "); ok && strings.HasSuffix(guess, "?)") {
-		text, hint = head, "did you mean "+strings.TrimSuffix(guess, ")")
-	} else {
-		hint = advice(text)
-	}
+	text, _, _ := strings.Cut(err.Error(), " (did you mean ") // it draws lots among equally near words
 	e := errdefs.New(errdefs.InvalidArgument, "%s", text)
-	if hint != "" {
-		e = e.WithHint("%s", hint)
+	if word := meant(text, instruction); word != "" {
+		return e.WithHint("did you mean %s?", word)
+	}
+	if hint := advice(text); hint != "" {
+		return e.WithHint("%s", hint)
 	}
 	return e
 }

@@ -31,7 +31,7 @@ func TestExcerpt(t *testing.T) {
 	if got := e.Excerpt(); got != want {
 		t.Errorf("excerpt\n%s\nwant\n%s", got, want)
 	}
-	if !errors.Is(err, errdefs.InvalidArgument) || errdefs.HintOf(err) != "did you mean chown?" {
+	if !errors.Is(err, errdefs.InvalidArgument) || errdefs.HintOf(err) != "did you mean --chown?" {
 		t.Errorf("kind %v, hint %q", errdefs.KindOf(err), errdefs.HintOf(err))
 	}
 }

@@ -51,7 +51,7 @@ func (t *translation) evaluate(s *stage) error {
 		out.Base.Image = img
 		e.config = img.Config
 		e.config.Created, e.config.Config.OnBuild = nil, nil
-		e.checkBasePlatform(out.Platform)
+		e.t.checkPlatform(s.baseName, s.from.outside, s.Location, t.lint())
 	default:
 		if out.Base.Context = s.from.outside.key.context; out.Base.Context == "" {
 			out.Platform = t.set.Platform
@@ -97,15 +97,6 @@ func (e *evaluation) inherit() error {
 		c.WorkingDir = join("/", c.WorkingDir)
 	}
 	return e.t.set.budget.spend(e.vars.size())
-}
-
-// checkBasePlatform remarks an image that is for something else than what was asked for.
-func (e *evaluation) checkBasePlatform(want oci.Platform) {
-	got := oci.Platform{OS: e.config.OS, Architecture: e.config.Architecture, Variant: e.config.Variant}
-	if got.OS != want.OS || got.Architecture != want.Architecture {
-		e.t.lint().Run(&linter.RuleInvalidBaseImagePlatform, e.s.Location,
-			linter.RuleInvalidBaseImagePlatform.Format(e.s.baseName, want.String(), got.Normalize().String()))
-	}
 }
 
 // fromText is FROM as progress shows it.

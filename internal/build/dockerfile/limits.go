@@ -15,7 +15,7 @@ const (
 	maxVariable     = 128 << 10 // bytes of a variable: execve(2) takes no longer string (MAX_ARG_STRLEN)
 	maxWord         = 1 << 20   // bytes of values put into one word
 	maxPatternWork  = 64 << 20  // letters that ${x#p} and ${x/p/r} may compare or write for one word
-	maxPlan         = 256 << 20 // bytes, about, of all that a plan holds
+	maxPlan         = 64 << 20  // bytes, about, of all that a plan holds
 )
 
 // budget is what a plan may still grow.

@@ -11,7 +11,6 @@ import (
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 	"github.com/moby/buildkit/frontend/dockerfile/linter"
 	"github.com/moby/buildkit/frontend/dockerfile/parser"
-	"github.com/moby/buildkit/util/suggest"
 )
 
 // remarks collects what the linter says. Its rules are BuildKit's, so that
@@ -125,15 +124,4 @@ func checkSecret(instruction, name string, where []parser.Range, lint *linter.Li
 	if secret {
 		lint.Run(&linter.RuleSecretsUsedInArgOrEnv, where, linter.RuleSecretsUsedInArgOrEnv.Format(instruction, name))
 	}
-}
-
-// nearest returns the one of names that word may have been meant to be, or "".
-func nearest(word string, names []string) string {
-	const longest, most = 64, 1000
-	if len(word) > longest || len(names) > most {
-		return ""
-	}
-	short := slices.DeleteFunc(slices.Clone(names), func(n string) bool { return len(n) > longest })
-	match, _ := suggest.Search(word, short, true)
-	return match
 }

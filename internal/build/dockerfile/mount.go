@@ -58,7 +58,7 @@ func (e *evaluation) mount(m *instructions.Mount, src *source) (plan.Mount, erro
 		}
 	}
 	if src != nil {
-		out.From = src.plan()
+		out.From = e.from(m.From, src)
 	}
 	out.Path = path.Join("/", m.Source)
 	return out, nil
@@ -143,10 +143,11 @@ func owner(out *plan.Mount, m *instructions.Mount, mode uint32) {
 // inside returns a path of the stage: relative ones are below the working directory.
 func (e *evaluation) inside(p string) string { return join(e.config.Config.WorkingDir, p) }
 
-// plan returns the source as the solver sees it.
-func (s *source) plan() plan.Source {
-	if s.stage != nil {
-		return plan.Source{Stage: s.stage.out}
+// from returns what name stands for as the plan has it.
+func (e *evaluation) from(name string, src *source) plan.Source {
+	if src.stage != nil {
+		return plan.Source{Stage: src.stage.out}
 	}
-	return s.outside.source()
+	e.t.checkPlatform(name, src.outside, e.now.Location(), e.lint)
+	return src.outside.source()
 }

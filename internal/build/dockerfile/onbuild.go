@@ -74,7 +74,7 @@ func (t *translation) addTriggers(s *stage) (sources bool, err error) {
 	for _, text := range s.triggers() {
 		c, err := t.trigger(s, text)
 		if err != nil {
-			return false, errdefs.New(errdefs.InvalidArgument, "cannot carry out the base's trigger ONBUILD %s: %w", oneLine(text), trim(err)).
+			return false, errdefs.New(errdefs.InvalidArgument, "cannot carry out the base's trigger ONBUILD %s: %w", oneLine(text), withKind(err, "")).
 				WithHint("the text comes from the base image: docker image inspect shows it as OnBuild")
 		}
 		sources = sources || len(c.sources) > 0
@@ -118,14 +118,6 @@ func oneLine(text string) string {
 		text = string(r[:100]) + "..."
 	}
 	return printable(strings.ReplaceAll(text, "\n", " "))
-}
-
-// trim takes the library's place from err: lines of a trigger are no lines of the file.
-func trim(err error) error {
-	if l, ok := errors.AsType[*parser.LocationError](err); ok {
-		return l.Unwrap()
-	}
-	return err
 }
 
 func isCancel(err error) bool {

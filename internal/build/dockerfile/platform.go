@@ -7,6 +7,7 @@ import (
 	"berth/internal/oci"
 
 	"github.com/moby/buildkit/frontend/dockerfile/linter"
+	"github.com/moby/buildkit/frontend/dockerfile/parser"
 )
 
 // platformArgs are the variables that every build has before its first FROM;
@@ -92,5 +93,17 @@ func (t *translation) finishPlatform(c *oci.ImageConfig) {
 	if p.OS != "" && p.Architecture != "" {
 		p = p.Normalize()
 		c.OS, c.Architecture, c.Variant = p.OS, p.Architecture, p.Variant
+	}
+}
+
+// checkPlatform remarks an image that is for something else than what was asked for.
+func (t *translation) checkPlatform(name string, o *outside, where []parser.Range, lint *linter.Linter) {
+	if o.image == nil {
+		return
+	}
+	c := o.image.Config
+	got := oci.Platform{OS: c.OS, Architecture: c.Architecture, Variant: c.Variant}
+	if got.OS != o.want.OS || got.Architecture != o.want.Architecture {
+		lint.Run(&linter.RuleInvalidBaseImagePlatform, where, linter.RuleInvalidBaseImagePlatform.Format(name, o.want.String(), got.Normalize().String()))
 	}
 }
