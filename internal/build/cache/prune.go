@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"slices"
 
 	"berth/internal/atomicfile"
 	"berth/internal/filelock"
@@ -108,30 +109,26 @@ func (s *survey) prune(ctx context.Context, o PruneOptions, p *Pruned) error {
 	// it, so one pass does nearly always; another follows while it helps.
 	for again := true; again; {
 		again = false
-		left := make([]*item, 0, len(s.items))
 		for _, it := range s.items {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
-			gone := false
-			if (o.Keep == 0 || total > o.Keep) && it.prunable(o) {
-				var err error
-				if gone, err = s.remove(it); err != nil {
-					return err
-				}
-			}
-			if !gone {
-				left = append(left, it)
+			if it.gone || o.Keep > 0 && total <= o.Keep || !it.prunable(o) {
 				continue
 			}
-			again = true
-			p.Items = append(p.Items, it.Item)
-			if !it.Shared {
-				p.Freed += it.Size
-				total -= it.Size
+			gone, err := s.remove(it)
+			if err != nil {
+				return err
+			}
+			for _, it := range gone {
+				again = true
+				p.Items = append(p.Items, it.Item)
+				if !it.Shared {
+					p.Freed += it.Size
+					total -= it.Size
+				}
 			}
 		}
-		s.items = left
 	}
 	return nil
 }
@@ -151,25 +148,38 @@ func (it *item) prunable(o PruneOptions) bool {
 	return it.layer.users == 0
 }
 
-// remove removes an item. It reports false if that has to wait: a cache mount is in use.
-func (s *survey) remove(it *item) (bool, error) {
-	if it.Type == CacheMount {
-		return s.c.removeMount(it.ID)
+// remove removes an item, and with a layer also what other steps left as it was.
+// It returns what is gone: nothing if a cache mount is in use.
+func (s *survey) remove(it *item) (gone []*item, err error) {
+	switch {
+	case it.Type == CacheMount:
+		if ok, err := s.c.removeMount(it.ID); !ok || err != nil {
+			return nil, err
+		}
+		it.gone = true
+		return []*item{it}, nil
+	case it.made:
+		gone = slices.Clone(it.layer.items)
+	default:
+		gone = []*item{it}
 	}
-	s.c.step("remove record")
-	if err := s.c.drop(it.key); err != nil {
-		return false, err
+	for _, it := range gone {
+		s.c.step("remove record")
+		if err := s.c.drop(it.key); err != nil {
+			return nil, err
+		}
+		it.gone = true
 	}
-	if it.made {
-		it.layer.records--
+	if it.layer != nil {
+		it.layer.items = slices.DeleteFunc(it.layer.items, func(it *item) bool { return it.gone })
 		it.layer.release()
 	}
-	return true, nil
+	return gone, nil
 }
 
 // release tells the layers below that this one will be collected, if it will.
 func (l *layer) release() {
-	for ; l != nil && l.users == 0 && l.records == 0 && !l.pinned; l = l.parent {
+	for ; l != nil && l.users == 0 && len(l.items) == 0 && !l.pinned; l = l.parent {
 		if l.parent != nil {
 			l.parent.users--
 		}

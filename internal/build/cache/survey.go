@@ -97,15 +97,16 @@ type item struct {
 	key   oci.Digest
 	layer *layer // that the step made or left as it was; nil if there is none
 	made  bool   // the step made it
+	gone  bool
 }
 
 // layer is a layer of the layer store that the cache knows of.
 type layer struct {
-	id      string
-	parent  *layer
-	pinned  bool // an image has it, or a running build
-	users   int  // layers that lie on it
-	records int  // of the cache, that name it
+	id     string
+	parent *layer
+	pinned bool // an image has it, or a running build
+	users  int  // layers that lie on it
+	items  []*item
 }
 
 // survey looks at everything.
@@ -136,10 +137,10 @@ func (c *Cache) survey(right *catalog.Removal) (*survey, error) {
 				continue
 			}
 			it.InUse = right.Kept(r.Layer)
+			it.layer.items = append(it.layer.items, it)
 		}
 		if r.Changed() {
 			it.made, it.Size, it.Shared = true, r.Size, images[r.Layer]
-			it.layer.records++
 		}
 		s.items = append(s.items, it)
 	}
