@@ -38,6 +38,7 @@ type block struct {
 	waiting   bytes.Buffer // lines that are not printed yet
 	since     time.Time    // when the first of them came
 	transfers map[string]progress.Transfer
+	silent    []progress.Transfer // begun, and worth a line only if they last
 }
 
 func newPlain(out io.Writer) *plain {
@@ -86,7 +87,20 @@ func (p *plain) transfer(b *block, t progress.Transfer) {
 		return
 	}
 	b.transfers[t.Name] = t
+	b.silent = slices.DeleteFunc(b.silent, func(s progress.Transfer) bool { return s.Name == t.Name })
+	if !done && t.Current == 0 && t.Total == 0 {
+		b.silent = append(b.silent, t) // it may be over in a moment
+		return
+	}
 	p.say(b, t.Time, "%s", transferText(t))
+}
+
+// lasting prints the beginnings of transfers that are still at it.
+func (p *plain) lasting(b *block, now time.Time) {
+	for len(b.silent) > 0 && now.Sub(b.silent[0].Time) >= time.Second {
+		p.say(b, now, "%s", transferText(b.silent[0]))
+		b.silent = b.silent[1:]
+	}
 }
 
 // transferText writes "transferring context: 2.05kB 0.1s done".
@@ -177,6 +191,7 @@ func (p *plain) tick(now time.Time) {
 		if b.lines.stale(now) {
 			b.lines.rest(func(line []byte) { p.output(b, line, b.lines.since) })
 		}
+		p.lasting(b, now)
 	}
 	if next := p.next(now); next != nil {
 		p.show(next)

@@ -189,6 +189,22 @@ func TestPlainTransfer(t *testing.T) {
 	}
 }
 
+// A piece of work is told at its end, and at its beginning only if it takes a while.
+func TestPlainSilentTransfer(t *testing.T) {
+	var out bytes.Buffer
+	r := &recording{}
+	r.start(0, progress.Vertex{Name: "x"})
+	for i, name := range []string{"short", "long"} {
+		from, to := i*100, i*100+10+i*1500
+		r.add(from, &progress.Transfer{ID: id("x"), Name: name, Started: at(from), Time: at(from)})
+		r.add(to, &progress.Transfer{ID: id("x"), Name: name, Started: at(from), Completed: at(to), Time: at(to)})
+	}
+	r.play(newPlain(&out))
+	if want := "#1 x\n#1 short done\n#1 long\n#1 long 1.5s done\n"; out.String() != want {
+		t.Errorf("got\n%s", &out)
+	}
+}
+
 func TestClassic(t *testing.T) {
 	var out bytes.Buffer
 	seed().play(newClassic(&out, false))
