@@ -201,7 +201,10 @@ func (c *Cache) collect(right *catalog.Removal) error {
 	if _, err := right.Sweep(func(id string) bool { return named(id) || container(id) }); err != nil {
 		return err
 	}
-	return right.GC(func(id string) bool { return named(id) || container(id) || !c.layers.Committed(id) })
+	return right.GC(func(id string) bool {
+		writable := c.layers.Exists(id) && !c.layers.Committed(id)
+		return writable || named(id) || container(id)
+	})
 }
 
 // sweep removes what cannot be of use to anybody: records of an earlier boot
