@@ -69,6 +69,11 @@ func (t *target) put(ctx context.Context, p *part, dest string, progress func(in
 	if err != nil {
 		return err
 	}
+	if t.parts++; at.file && t.parts > 1 {
+		unix.Close(at.dir)
+		return errdefs.New(errdefs.InvalidArgument, "with more than one source the destination %s must be a directory", printable(dest)).
+			WithHint("end it with a slash: %s/", printable(dest))
+	}
 	c := &copier{target: t, progress: progress, dest: at.path, dirs: []int{at.dir}}
 	defer c.close()
 	switch {
@@ -92,6 +97,7 @@ type spot struct {
 	dir  int
 	path string // of dir
 	name string // what a file is called there
+	file bool   // the destination is the file itself, not a directory
 }
 
 // place makes what is missing on the way to dest and opens the directory that a
@@ -100,7 +106,7 @@ type spot struct {
 func (t *target) place(dest string, isDir bool, as string) (spot, error) {
 	if isDir || strings.HasSuffix(dest, "/") {
 		dir, err := t.makeDirs(dest)
-		return spot{dir, dest, as}, err
+		return spot{dir: dir, path: dest, name: as}, err
 	}
 	above, _ := rootpath.SplitLast(dest)
 	dir, err := t.makeDirs(above)
@@ -114,12 +120,12 @@ func (t *target) place(dest string, isDir bool, as string) (spot, error) {
 	}
 	dir, err = rootpath.OpenAt(int(t.root.Fd()), real, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
 	if err == nil {
-		return spot{dir, dest, as}, nil
+		return spot{dir: dir, path: dest, name: as}, nil
 	}
 	// Not a directory, or not there: also what a link leads to is made, and its parents.
 	above, name := rootpath.SplitLast(real)
 	dir, err = t.makeDirs(above)
-	return spot{dir, above, name}, err
+	return spot{dir, above, name, true}, err
 }
 
 // inline makes the file of a here-document.

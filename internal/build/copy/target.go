@@ -19,7 +19,8 @@ type target struct {
 	owner   *Owner
 	created *time.Time
 	// made are the parents that were made, whose times are set at the end.
-	made []string
+	made  []string
+	parts int // how many were put
 }
 
 // resolve follows the links of a path of the target.

@@ -52,10 +52,6 @@ func newWork(from Sources, c *plan.Copy) (*work, error) {
 	if len(from.Remote) != len(c.Remote) {
 		return nil, errdefs.New(errdefs.Internal, "%d trees for %d remote sources", len(from.Remote), len(c.Remote))
 	}
-	if len(c.Paths)+len(c.Remote)+len(c.Files) > 1 && !strings.HasSuffix(c.Dest, "/") {
-		return nil, errdefs.New(errdefs.InvalidArgument, "more than one source: the destination %s must be a directory", printable(c.Dest)).
-			WithHint("end it with a slash: %s/", printable(c.Dest))
-	}
 	return w, nil
 }
 
