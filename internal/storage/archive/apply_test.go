@@ -340,10 +340,16 @@ func TestApplyFullDisk(t *testing.T) {
 func TestApplyLikeGNUTar(t *testing.T) {
 	needRoot(t)
 	src := sampleTree(t)
-	for _, format := range []string{"gnu", "posix", "ustar"} {
-		raw, err := exec.Command("tar", "-C", src, "--format="+format, "--sort=name", "-c", ".").Output()
+	for format, without := range map[string][]string{
+		"gnu": nil, "posix": nil,
+		"ustar": {"--exclude=nnnnnnnn*", "--exclude=long-link"}, // it has no room for more than 100 bytes of a name or a link
+	} {
+		var words strings.Builder
+		tar := exec.Command("tar", append(append([]string{"-C", src, "--format=" + format, "--sort=name"}, without...), "-c", ".")...)
+		tar.Stderr = &words
+		raw, err := tar.Output()
 		if err != nil {
-			t.Skip(err)
+			t.Fatalf("%s: %v: %s", format, err, words.String())
 		}
 		mine, theirs := t.TempDir(), t.TempDir()
 		_, err = Apply(context.Background(), open(t, mine), bytes.NewReader(raw), ApplyOptions{Plain: true})
