@@ -16,6 +16,7 @@ import (
 	"berth/internal/errdefs"
 	"berth/internal/ident"
 	"berth/internal/linux/rootpath"
+	"berth/internal/runtime/bootstrap"
 	"berth/internal/storage/volume"
 )
 
@@ -49,6 +50,9 @@ func planMounts(r *container.Record) error {
 		}
 	}
 	for target, options := range r.HostConfig.Tmpfs {
+		if err := bootstrap.CheckTmpfs(options); err != nil {
+			return errdefs.Wrap(err, "use", "--tmpfs "+target+":"+options)
+		}
 		if err := add(container.MountPoint{Type: "tmpfs", Destination: target, Mode: options, RW: true}); err != nil {
 			return err
 		}
