@@ -25,22 +25,22 @@ type blob struct {
 	file   *os.File // without a name
 }
 
-// source is a layer to be packed.
-type source struct {
+// unpacked is a layer to be packed.
+type unpacked struct {
 	snapshot string
 	latest   *time.Time
 }
 
 // stack returns all layers of a result, those of its base image first.
-func (s *stores) stack(r *solve.Result, rewrite bool) ([]source, error) {
-	var all []source
+func (s *stores) stack(r *solve.Result, rewrite bool) ([]unpacked, error) {
+	var all []unpacked
 	if r.Base != nil {
 		for _, chain := range catalog.ChainIDs(r.Base.Config.RootFS.DiffIDs) {
 			l, err := s.images.Layer(chain)
 			if err != nil {
 				return nil, err
 			}
-			all = append(all, source{snapshot: l.Snapshot})
+			all = append(all, unpacked{snapshot: l.Snapshot})
 		}
 	}
 	var latest *time.Time
@@ -48,14 +48,14 @@ func (s *stores) stack(r *solve.Result, rewrite bool) ([]source, error) {
 		latest = r.Plan.Epoch
 	}
 	for _, l := range r.Layers {
-		all = append(all, source{l.ID, latest})
+		all = append(all, unpacked{l.ID, latest})
 	}
 	return all, nil
 }
 
 // pack packs layers, several at a time. The caller closes the files of those
 // that are returned, also with an error.
-func (s *stores) pack(ctx context.Context, layers []source, o *ArchiveOptions) ([]*blob, error) {
+func (s *stores) pack(ctx context.Context, layers []unpacked, o *ArchiveOptions) ([]*blob, error) {
 	blobs := make([]*blob, len(layers))
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(runtime.GOMAXPROCS(0))
@@ -68,7 +68,7 @@ func (s *stores) pack(ctx context.Context, layers []source, o *ArchiveOptions) (
 	return blobs, g.Wait()
 }
 
-func (s *stores) packOne(ctx context.Context, l source, o *ArchiveOptions) (*blob, error) {
+func (s *stores) packOne(ctx context.Context, l unpacked, o *ArchiveOptions) (*blob, error) {
 	f, err := nameless(s.layers.Dir())
 	if err != nil {
 		return nil, err

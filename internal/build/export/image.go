@@ -17,6 +17,7 @@ import (
 type ImageOptions struct {
 	DataRoot string
 	Names    []reference.Named // with tags
+	Parent   oci.Digest        // the image of the state before the last step; "": none is kept
 	// Rewrite gives files that are later than SOURCE_DATE_EPOCH that time; it
 	// needs the epoch (rewrite-timestamp=true).
 	Rewrite bool
@@ -40,6 +41,9 @@ func Image(ctx context.Context, r *solve.Result, o ImageOptions) (_ *catalog.Ima
 	if err := s.learn(ctx, layers); err != nil {
 		return nil, err
 	}
+	if !o.Rewrite {
+		copy(r.Layers, layers) // with the diff ids, for the next export of the result
+	}
 	for races := 0; ; races++ {
 		err := s.record(ctx, r, layers)
 		if err == nil {
@@ -54,7 +58,11 @@ func Image(ctx context.Context, r *solve.Result, o ImageOptions) (_ *catalog.Ima
 	if err != nil {
 		return nil, err
 	}
-	img, err := r.Lease.Put(ctx, raw, "")
+	parent := o.Parent
+	if parent == oci.DigestOf(raw) {
+		parent = "" // it is that image itself, which knows its own
+	}
+	img, err := r.Lease.Put(ctx, raw, parent)
 	if err != nil {
 		return nil, err
 	}
