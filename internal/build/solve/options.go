@@ -41,6 +41,10 @@ type Options struct {
 	Parallel     int  // steps that work at once; 0: as many as there are processors
 	ShowPlatform bool // vertexes are named with their platform: there are several builds
 	Events       progress.Sink
+	// Name gives every state its name (progress.Finished.State): that of an image
+	// that it makes of r, the result as if the build ended there, which it does not
+	// close. below is the name of the state before. nil: a digest that is no image's.
+	Name func(ctx context.Context, r *Result, below oci.Digest) (oci.Digest, error)
 }
 
 // solver is one build.

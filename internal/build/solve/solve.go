@@ -3,6 +3,7 @@ package solve
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"berth/internal/build/cache"
@@ -21,6 +22,7 @@ type Result struct {
 	// Config is the image's config, complete but for RootFS, which holds the
 	// base's layers only: the diff ids of the others have to be computed.
 	Config oci.ImageConfig
+	State  oci.Digest // the name of the target's last state, as progress has it
 	Lease  *catalog.Lease
 	// Cached reports that nothing had to be made.
 	Cached bool
@@ -56,8 +58,14 @@ func Solve(ctx context.Context, p *plan.Plan, o Options) (_ *Result, err error) 
 	if err != nil {
 		return nil, err
 	}
-	r := &Result{Plan: p, Base: target.image, Layers: target.layers, TopLayer: target.layer, Lease: s.lease, Cached: !s.worked(), unsynced: s.unsynced}
-	r.Config = p.Target().Config
+	r := s.result(&target, p.Target().Config)
+	r.Cached, r.unsynced = !s.worked(), s.unsynced
+	return r, nil
+}
+
+// result is what a stage has made when it stands at a state.
+func (s *solver) result(at *state, config oci.ImageConfig) *Result {
+	r := &Result{Plan: s.plan, Base: at.image, Layers: at.layers, TopLayer: at.layer, Config: config, State: at.digest, Lease: s.lease}
 	r.Config.RootFS = oci.RootFS{Type: "layers", DiffIDs: []oci.Digest{}}
 	r.Config.History = nil
 	if r.Base != nil {
@@ -65,9 +73,24 @@ func Solve(ctx context.Context, p *plan.Plan, o Options) (_ *Result, err error) 
 		r.Config.History = append(r.Config.History, r.Base.Config.History...)
 	}
 	base := len(r.Config.History)
-	r.Config.History = append(r.Config.History, target.history...)
-	r.Config.Created = date(r.Config.History, base, p.Epoch)
-	return r, nil
+	r.Config.History = append(r.Config.History, at.history...)
+	r.Config.Created = date(r.Config.History, base, s.plan.Epoch)
+	return r
+}
+
+// name asks Options.Name for the name of the state after a step.
+func (s *solver) name(ctx context.Context, st *stage, step *plan.Step, next *state, below oci.Digest) error {
+	if s.o.Name == nil {
+		return nil
+	}
+	config := st.Config
+	config.Config = step.Config
+	r := s.result(next, config)
+	r.Layers = slices.Clone(r.Layers)
+	var err error
+	next.digest, err = s.o.Name(ctx, r, below)
+	next.layers = r.Layers // with the diff ids that were computed for the name
+	return err
 }
 
 // date fills in the times of the steps from the index from on, and returns the

@@ -154,6 +154,9 @@ func (s *solver) instruction(ctx context.Context, st *stage, i, shown int, at st
 		next, cached, err = s.do(ctx, w, next)
 		err = errors.Join(err, w.close())
 	}
+	if err == nil {
+		err = s.name(ctx, st, step, &next, at.digest)
+	}
 	if err != nil {
 		err = &StepError{Stage: st.Name, Line: step.Line, EndLine: step.EndLine, Text: step.Text, Err: err}
 		next.digest = ""
