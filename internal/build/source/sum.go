@@ -3,16 +3,12 @@ package source
 import (
 	"crypto/sha256"
 	"encoding/binary"
-	"errors"
 	"os"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 
-	"berth/internal/errdefs"
 	"berth/internal/linux/rootpath"
 )
 
@@ -73,7 +69,7 @@ func (t *Tree) read(dir int, name string, st *unix.Stat_t) (Sum, error) {
 			}
 			h.Write((*buf)[:n])
 		}
-		xattrs, err = Xattrs(rootpath.ProcPath(fd), true)
+		xattrs, err = FileXattrs(fd)
 	case unix.S_IFLNK:
 		var target string
 		if target, err = rootpath.ReadLinkAt(dir, name); err != nil {
@@ -82,7 +78,7 @@ func (t *Tree) read(dir int, name string, st *unix.Stat_t) (Sum, error) {
 		h.Write([]byte(target))
 		fallthrough
 	default:
-		xattrs, err = Xattrs(rootpath.ProcPath(dir)+"/"+name, false)
+		xattrs, err = Xattrs(dir, name)
 	}
 	if err != nil {
 		return Sum{}, err
@@ -103,58 +99,3 @@ func (t *Tree) read(dir int, name string, st *unix.Stat_t) (Sum, error) {
 
 // buffers are for reading files; one fits most files whole.
 var buffers = sync.Pool{New: func() any { b := make([]byte, 128<<10); return &b }}
-
-// Xattr is an extended attribute (xattr(7)).
-type Xattr struct{ Name, Value string }
-
-// maxXattrs bounds the list of names, as Linux does (XATTR_LIST_MAX, XATTR_SIZE_MAX).
-const maxXattrs = 64 << 10
-
-// Xattrs returns the extended attributes of the file at path that a copy keeps,
-// sorted: user's, trusted ones, file capabilities and access lists. Not kept are
-// labels of this host's security modules, and overlay's own, by which a tree
-// could make a mount show files of other directories. follow says whether a
-// link at the end of path is followed.
-func Xattrs(path string, follow bool) ([]Xattr, error) {
-	list, get := unix.Llistxattr, unix.Lgetxattr
-	if follow {
-		list, get = unix.Listxattr, unix.Getxattr
-	}
-	n, err := list(path, nil)
-	if err != nil || n == 0 {
-		if errors.Is(err, unix.ENOTSUP) {
-			err = nil
-		}
-		return nil, errdefs.Wrap(err, "list the extended attributes of", path)
-	}
-	names := make([]byte, maxXattrs)
-	if n, err = list(path, names); err != nil {
-		return nil, errdefs.Wrap(err, "list the extended attributes of", path)
-	}
-	var kept []Xattr
-	for name := range strings.SplitSeq(strings.TrimSuffix(string(names[:n]), "\x00"), "\x00") {
-		if !keptXattr(name) {
-			continue
-		}
-		value := make([]byte, maxXattrs)
-		n, err := get(path, name, value)
-		if errors.Is(err, unix.ENODATA) {
-			continue // gone by now
-		}
-		if err != nil {
-			return nil, errdefs.Wrap(err, "read the extended attribute "+name+" of", path)
-		}
-		kept = append(kept, Xattr{name, string(value[:n])})
-	}
-	slices.SortFunc(kept, func(a, b Xattr) int { return strings.Compare(a.Name, b.Name) })
-	return kept, nil
-}
-
-func keptXattr(name string) bool {
-	switch name {
-	case "security.capability", "system.posix_acl_access", "system.posix_acl_default":
-		return true
-	}
-	return (strings.HasPrefix(name, "user.") || strings.HasPrefix(name, "trusted.")) &&
-		!strings.HasPrefix(name, "user.overlay.") && !strings.HasPrefix(name, "trusted.overlay.")
-}
