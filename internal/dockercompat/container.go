@@ -62,7 +62,7 @@ func NewContainer(in *engine.Inspection) *Container {
 		ID: in.ID, Created: timestamp(in.Created), Path: in.Path, Args: list(in.Args), State: newState(st), Image: in.ImageID,
 		ResolvConfPath: in.ResolvConfPath, HostnamePath: in.HostnamePath, HostsPath: in.HostsPath, LogPath: in.LogPath,
 		Name: "/" + st.Name, RestartCount: st.RestartCount, Driver: in.Driver, Platform: in.Platform, AppArmorProfile: in.AppArmorProfile,
-		ExecIDs: in.ExecIDs, HostConfig: newHostConfig(&in.HostConfig), GraphDriver: GraphDriver{in.GraphDriver, in.Driver},
+		ExecIDs: in.ExecIDs, HostConfig: newHostConfig(&in.Record), GraphDriver: GraphDriver{in.GraphDriver, in.Driver},
 		Mounts: list(in.Mounts), Config: &Config{Config: in.Config}, NetworkSettings: newNetworkSettings(in),
 	}
 	c.Config.Env, c.Config.Labels = list(c.Config.Env), table(c.Config.Labels)

@@ -1,6 +1,7 @@
 package dockercompat
 
 import (
+	"fmt"
 	"io/fs"
 
 	"berth/internal/container"
@@ -29,6 +30,13 @@ type HostConfig struct {
 	BlkioDeviceWriteBps  []container.RateDevice
 	BlkioDeviceReadIOps  []container.RateDevice
 	BlkioDeviceWriteIOps []container.RateDevice
+	IDMappings           *IDMappings `json:",omitempty"` // with a user namespace of its own (Podman has the field, too)
+}
+
+// IDMappings are the maps of a user namespace, each "inside:outside:count".
+type IDMappings struct {
+	UIDMap []string `json:"UidMap"`
+	GIDMap []string `json:"GidMap"`
 }
 
 // Mount is one --mount in Docker's form.
@@ -60,7 +68,8 @@ type TmpfsOptions struct {
 	Mode      fs.FileMode `json:",omitempty"`
 }
 
-func newHostConfig(h *container.HostConfig) *HostConfig {
+func newHostConfig(r *container.Record) *HostConfig {
+	h := &r.HostConfig
 	c := &HostConfig{
 		HostConfig: *h, BlkioWeightDevice: list(h.BlkioWeightDevice),
 		BlkioDeviceReadBps: list(h.BlkioDeviceReadBps), BlkioDeviceWriteBps: list(h.BlkioDeviceWriteBps),
@@ -69,6 +78,10 @@ func newHostConfig(h *container.HostConfig) *HostConfig {
 	c.DNS, c.DNSOptions, c.DNSSearch = list(h.DNS), list(h.DNSOptions), list(h.DNSSearch)
 	c.Devices, c.Ulimits = list(h.Devices), list(h.Ulimits)
 	c.PortBindings, c.LogConfig.Config = table(h.PortBindings), table(h.LogConfig.Config)
+	if r.IDs != nil {
+		line := func(first uint32) []string { return []string{fmt.Sprintf("0:%d:%d", first, r.IDs.Count)} }
+		c.IDMappings = &IDMappings{line(r.IDs.UID), line(r.IDs.GID)}
+	}
 	for i := range h.Mounts {
 		c.Mounts = append(c.Mounts, newMount(&h.Mounts[i]))
 	}

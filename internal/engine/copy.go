@@ -50,8 +50,8 @@ func statPath(root *os.File, p string) (PathStat, error) {
 // path's last element, "." for the root and for a path that ends in "/.".
 // followLink resolves the path itself if it is a symbolic link.
 func (c *Containers) CopyFrom(ctx context.Context, ref, p string, followLink bool, w io.Writer) error {
-	return c.withRoot(ctx, ref, false, func(root *os.File, _ *container.Record) error {
-		_, err := archive.Pack(ctx, w, root, p, archive.PackOptions{Name: topName(p), FollowTop: followLink, Precise: true})
+	return c.withRoot(ctx, ref, false, func(root *os.File, rec *container.Record) error {
+		_, err := archive.Pack(ctx, w, root, p, archive.PackOptions{Name: topName(p), FollowTop: followLink, Precise: true, MapOwner: ownersInside(rec)})
 		return notInContainer(err, ref, p)
 	})
 }
@@ -76,13 +76,18 @@ func (c *Containers) CopyTo(ctx context.Context, ref, p string, toUser bool, r i
 		if st.Mode&unix.S_IFMT != unix.S_IFDIR {
 			return errdefs.New(errdefs.InvalidArgument, "extraction point is not a directory: %s", p)
 		}
-		o := archive.ApplyOptions{Base: p, Plain: true, KeepKinds: true}
+		o := archive.ApplyOptions{Base: p, Plain: true, KeepKinds: true, MapOwner: ownersOutside(rec)}
 		if toUser && rec.Config.User != "" {
 			user, err := lookUpUser(root, rec.Config.User, nil)
 			if err != nil {
 				return err
 			}
-			o.MapOwner = func(uint32, uint32) (uint32, uint32, error) { return user.UID, user.GID, nil }
+			o.MapOwner = func(uint32, uint32) (uint32, uint32, error) {
+				if rec.IDs != nil {
+					return rec.IDs.Host(user.UID, user.GID)
+				}
+				return user.UID, user.GID, nil
+			}
 		}
 		_, err = archive.Apply(ctx, root, r, o)
 		if errors.Is(err, unix.EROFS) {
@@ -90,6 +95,26 @@ func (c *Containers) CopyTo(ctx context.Context, ref, p string, toUser bool, r i
 		}
 		return err
 	})
+}
+
+// ownersInside translates the owners of files as the host sees them to the
+// container's, which are what an archive tells; nil: they are the same.
+func ownersInside(rec *container.Record) func(uid, gid uint32) (uint32, uint32, error) {
+	if rec.IDs == nil {
+		return nil
+	}
+	return func(uid, gid uint32) (uint32, uint32, error) {
+		uid, gid = rec.IDs.Inside(uid, gid)
+		return uid, gid, nil
+	}
+}
+
+// ownersOutside is the way back.
+func ownersOutside(rec *container.Record) func(uid, gid uint32) (uint32, uint32, error) {
+	if rec.IDs == nil {
+		return nil
+	}
+	return rec.IDs.Host
 }
 
 // readOnly says why nothing can be written.

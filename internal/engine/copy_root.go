@@ -16,6 +16,7 @@ import (
 	"berth/internal/linux/overlay"
 	"berth/internal/linux/process"
 	"berth/internal/linux/rootpath"
+	"berth/internal/linux/userns"
 	"berth/internal/storage/snapshot"
 )
 
@@ -39,7 +40,7 @@ func (c *Containers) withRoot(ctx context.Context, ref string, write bool, f fun
 		}
 		if root, err := runningRoot(rec.State); err == nil {
 			defer root.Close()
-			return f(root, rec)
+			return asContainerRoot(rec, func() error { return f(root, rec) })
 		}
 		l, err := c.e.acquireFinished(ctx, id)
 		if err == nil {
@@ -98,7 +99,15 @@ func (e *Engine) inOwnMounts(ctx context.Context, rec *container.Record, write b
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
 		return &os.PathError{Op: "mount", Path: "/", Err: err}
 	}
-	root, err := e.stoppedRoot(ctx, rec, write)
+	var ids *userns.Namespace
+	if rec.IDs != nil {
+		var err error
+		if ids, err = userns.New(*rec.IDs, false); err != nil {
+			return err
+		}
+		defer ids.Close()
+	}
+	root, err := e.stoppedRoot(ctx, rec, ids, write)
 	if err != nil {
 		return err
 	}
@@ -116,32 +125,49 @@ func (e *Engine) inOwnMounts(ctx context.Context, rec *container.Record, write b
 	if missing && !write {
 		// A mount point that is not in the image yet: only a writable root can take it.
 		root.Close()
-		if root, err = e.stoppedRoot(ctx, rec, true); err != nil {
+		if root, err = e.stoppedRoot(ctx, rec, ids, true); err != nil {
 			return err
 		}
 		if _, err := e.mountVolumes(ctx, rec, root, true); err != nil {
 			return err
 		}
 	}
-	return f(root)
+	return asContainerRoot(rec, func() error { return f(root) })
+}
+
+// asContainerRoot calls f, and if the container has ids of its own as its root,
+// who alone can make files there.
+func asContainerRoot(rec *container.Record, f func() error) error {
+	if rec.IDs == nil {
+		return f()
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	return rec.IDs.AsRoot(f)
 }
 
 // stoppedRoot mounts the layers at Merged. Without write it is an overlay
 // without a writable directory, whose end needs no sync of the disk.
-func (e *Engine) stoppedRoot(ctx context.Context, rec *container.Record, write bool) (*os.File, error) {
+// ids is the container's user namespace, if it has one.
+func (e *Engine) stoppedRoot(ctx context.Context, rec *container.Record, ids *userns.Namespace, write bool) (*os.File, error) {
 	if dir := rec.HostConfig.Rootfs; dir != "" {
+		if ids != nil {
+			if err := ids.Cover(dir); err != nil {
+				return nil, err
+			}
+		}
 		return rootpath.OpenRoot(dir)
 	}
 	var mnt *os.File
 	below, err := e.snapshots.Below(rec.ID)
 	if write || err != nil || len(below) == 0 {
-		mnt, err = e.snapshots.MountDetached(ctx, rec.ID, snapshot.MountOptions{})
+		mnt, err = e.snapshots.MountDetached(ctx, rec.ID, snapshot.MountOptions{IDs: ids})
 	} else {
 		lower := []string{rec.ID + "/diff"}
 		for _, id := range below {
 			lower = append(lower, id+"/diff")
 		}
-		mnt, err = overlay.Mount(overlay.Options{Base: e.snapshots.Dir(), Lower: lower, Staging: e.snapshots.Merged(rec.ID)})
+		mnt, err = overlay.Mount(overlay.Options{Base: e.snapshots.Dir(), Lower: lower, Staging: e.snapshots.Merged(rec.ID), IDs: ids})
 	}
 	if err != nil {
 		return nil, err
@@ -164,7 +190,11 @@ func (e *Engine) mountVolumes(ctx context.Context, rec *container.Record, root *
 		if m.Type != "bind" {
 			continue // a tmpfs is there only while the container runs
 		}
-		absent, err := bindInto(root, m, write)
+		absent := false
+		err := asContainerRoot(rec, func() (err error) {
+			absent, err = bindInto(root, m, write)
+			return err
+		})
 		if err != nil {
 			return false, errdefs.Wrap(err, "mount", m.Destination)
 		}

@@ -73,6 +73,12 @@ func (e *Engine) create(ctx context.Context, r CreateRequest, begun func(id stri
 			return errors.Join(err, rerr)
 		})
 	}
+	if isMapped(&rec.HostConfig) {
+		if err := e.reserveIDs(rec); err != nil {
+			return nil, nil, err
+		}
+		cu.Add(func() error { return e.releaseIDs(rec) })
+	}
 	rec.State = container.InitialState(rec, strings.TrimPrefix(r.Name, "/"))
 	if err := e.store.Create(rec, durability); err != nil {
 		return nil, nil, err
@@ -233,6 +239,9 @@ func (e *Engine) validate(rec *container.Record) error {
 	}
 	if len(rec.Config.Hostname) > maxHostName {
 		return errdefs.New(errdefs.InvalidArgument, "invalid host name %q: it may have %d bytes at most", rec.Config.Hostname, maxHostName)
+	}
+	if err := e.validateUserns(h); err != nil {
+		return err
 	}
 	if _, err := capabilities(h); err != nil {
 		return err

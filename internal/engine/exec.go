@@ -144,6 +144,9 @@ func (x *execution) compileInput() error {
 	if err != nil {
 		return err
 	}
+	if err := checkUser(x.rec.IDs, user); err != nil {
+		return err
+	}
 	caps, err := capabilities(h)
 	if err != nil {
 		return err
@@ -270,7 +273,9 @@ func (x *execution) stream(i int, stream any) (*os.File, error) {
 	if isNil(stream) {
 		return null()
 	}
-	if f, ok := stream.(*os.File); ok && passable(f) {
+	// A file of ours is the host's root's: one in a user namespace could not open
+	// its own /dev/stdout, and its owner is not to be changed.
+	if f, ok := stream.(*os.File); ok && x.rec.IDs == nil && passable(f) {
 		return f, nil
 	}
 	r, w, err := pipe()
@@ -279,10 +284,10 @@ func (x *execution) stream(i int, stream any) (*os.File, error) {
 	}
 	if i == 0 {
 		x.own[0] = w
-		return r, nil
+		return r, giveStdio(x.rec.IDs, x.in.ConsoleOwner, r)
 	}
 	x.own[i] = r
-	return w, nil
+	return w, giveStdio(x.rec.IDs, x.in.ConsoleOwner, w)
 }
 
 // isNil reports whether a stream was left out.

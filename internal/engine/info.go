@@ -13,6 +13,7 @@ import (
 
 	"berth/internal/buildinfo"
 	"berth/internal/container"
+	"berth/internal/container/idpool"
 	"berth/internal/errdefs"
 	"berth/internal/linux/cgroup"
 	"berth/internal/linux/probe"
@@ -53,6 +54,7 @@ type Info struct {
 	CPUSet            bool
 	PidsLimit         bool
 	IPv4Forwarding    bool
+	UserNamespaceIDs  string      // what --userns auto gives out, and how much of it is taken
 	Features          [][2]string // optional kernel features: name, "yes" or what is used instead
 	Warnings          []string
 }
@@ -83,6 +85,11 @@ func (s *System) Info(ctx context.Context) (*Info, error) {
 		i.warn("the images cannot be counted: %v", err)
 	} else {
 		i.Images = len(images)
+	}
+	if ids, taken, err := s.e.ids.Describe(); err != nil {
+		i.warn("--userns auto does not work: %v", err)
+	} else {
+		i.UserNamespaceIDs = fmt.Sprintf("%s, %d each, given to %d containers", ids, idpool.Size, taken)
 	}
 	for _, f := range k.Features() {
 		i.Features = append(i.Features, [2]string{f.Name, f.String()})

@@ -16,6 +16,7 @@ import (
 	"berth/internal/ident"
 	"berth/internal/linux/cgroup"
 	"berth/internal/linux/program"
+	"berth/internal/linux/userns"
 	"berth/internal/network"
 	"berth/internal/oci"
 	"berth/internal/runtime/bootstrap"
@@ -41,6 +42,7 @@ type launch struct {
 	release   func() error // ends what kept the group alive before the container was in it
 	cgroupDir *os.File
 	net       *network.Attachment
+	userns    *userns.Namespace // nil: the host's
 	plan      monitor.Plan
 	warnings  []string
 }
@@ -85,6 +87,11 @@ func (e *Engine) start(ctx context.Context, r *container.Record, m *spawning, l 
 func (s *launch) prepare(ctx context.Context) error {
 	if err := s.e.store.MakeStateDir(s.r.ID); err != nil {
 		return err
+	}
+	if s.r.IDs != nil { // before the rest, which is made for it
+		if err := s.makeUserNamespace(); err != nil {
+			return err
+		}
 	}
 	if err := s.surround(ctx, s.mountRootfs); err != nil {
 		return err
@@ -135,7 +142,7 @@ func (s *launch) mountRootfs(ctx context.Context) error {
 		s.rootfsDir, s.in.Rootfs = dir, dir
 	} else {
 		// A throwaway container's upper layer need not reach the disk at unmount.
-		o := snapshot.MountOptions{Volatile: s.h.AutoRemove}
+		o := snapshot.MountOptions{Volatile: s.h.AutoRemove, IDs: s.userns}
 		err := s.e.snapshots.Mount(ctx, s.r.ID, o)
 		if errors.Is(err, snapshot.ErrDamaged) { // a power cut emptied its list of layers: the image has it too
 			if img, ierr := s.e.images.Get(oci.Digest(s.r.ImageID)); ierr == nil {
@@ -173,8 +180,10 @@ func (s *launch) makeCgroup() error {
 	s.cu.Add(func() error { return removeGroup(context.Background(), host, s.h.CgroupParent, s.r.ID) })
 	s.cu.Add(s.release)
 	s.warnings = append(s.warnings, s.group.Warnings...)
-	if s.cgroupDir, err = s.group.OpenV2(); err != nil {
-		return err
+	if s.userns == nil { // whose process has no right to be born there, but can write what was opened for it
+		if s.cgroupDir, err = s.group.OpenV2(); err != nil {
+			return err
+		}
 	}
 	for _, path := range s.group.JoinFiles(s.cgroupDir != nil) {
 		f, err := openPlain(path, unix.O_WRONLY)
@@ -197,6 +206,9 @@ func (s *launch) attachNetwork(ctx context.Context) error {
 	req, err := networkRequest(s.r)
 	if err != nil {
 		return err
+	}
+	if s.userns != nil {
+		req.NetNS = s.userns.Net
 	}
 	s.net, err = s.e.networks.Attach(ctx, req)
 	if err != nil {
@@ -225,6 +237,11 @@ func (s *launch) facts(ctx context.Context) (f spec.Facts, err error) {
 	}
 	if f.Files, err = s.networkFiles(); err != nil {
 		return f, err
+	}
+	if s.userns != nil {
+		if err := s.mapFacts(&f); err != nil {
+			return f, err
+		}
 	}
 	if f.ShmDir, err = s.e.shmDir(s.r); err != nil {
 		return f, err
@@ -262,7 +279,7 @@ func (s *launch) joins() (map[specs.LinuxNamespaceType]string, error) {
 			return nil, errdefs.Wrap(err, "join the "+m.file+" namespace of", "container "+ref)
 		}
 		join[m.t] = path
-		if m.t == specs.PIDNamespace {
+		if m.t == specs.PIDNamespace && s.userns == nil { // joined by the parent
 			s.plan.PIDNS = s.monitorFD(f) + 1 // 0: none; see fillPlan
 			continue
 		}
@@ -303,6 +320,9 @@ func (s *launch) closeFiles(l *lease) {
 	}
 	for _, f := range s.in.Namespaces {
 		f.Close()
+	}
+	if s.userns != nil {
+		s.userns.Close()
 	}
 	for _, f := range append(s.in.Stdio[:], s.in.TerminalSocket, s.rootfs) {
 		if f != nil {

@@ -97,6 +97,9 @@ func (s *launch) stdio() error {
 		return err
 	}
 	s.in.Stdio = [3]*os.File{in, outW, errW}
+	if err := giveStdio(s.r.IDs, s.in.ConsoleOwner, outW, errW); err != nil {
+		return err
+	}
 	s.plan.StdoutR, s.plan.StderrR = s.monitorFD(outR), s.monitorFD(errR)
 	return nil
 }
@@ -107,10 +110,11 @@ func (s *launch) stdin() (*os.File, error) {
 		return null()
 	}
 	r, w, err := pipe()
-	if err == nil {
-		s.plan.StdinW = s.monitorFD(w)
+	if err != nil {
+		return nil, err
 	}
-	return r, err
+	s.plan.StdinW = s.monitorFD(w)
+	return r, giveStdio(s.r.IDs, s.in.ConsoleOwner, r)
 }
 
 // pipe is os.Pipe without registering the ends for polling: they are passed on, not used.

@@ -43,11 +43,7 @@ func checkModes(c *container.Config, h *container.HostConfig) error {
 				WithHint("who shares a namespace takes it as it is: give the option to the container that it belongs to")
 		}
 	}
-	if h.UsernsMode != "" && h.UsernsMode != "host" {
-		return errdefs.New(errdefs.Unsupported, "user namespaces are not supported yet: --userns %s", h.UsernsMode).
-			WithHint("leave --userns out, or use --user to run as another user")
-	}
-	return nil
+	return checkUserns(h)
 }
 
 // resolveModes turns "container:<name>" into "container:<id>", so that a later
@@ -139,5 +135,8 @@ func (e *Engine) makeShm(r *container.Record) (string, error) {
 		return "", err
 	}
 	err := unix.Mount("shm", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "mode=1777,size="+strconv.FormatInt(r.HostConfig.ShmSize, 10))
+	if err == nil && r.IDs != nil {
+		err = giveFile(r.IDs, dir)
+	}
 	return dir, errdefs.Wrap(err, "mount", dir)
 }

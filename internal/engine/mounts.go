@@ -239,6 +239,11 @@ func (e *Engine) volumeSource(ctx context.Context, r *container.Record, m *conta
 	if elsewhere, err := mountOptions(&v, spec); elsewhere || err != nil {
 		return err
 	}
+	if r.IDs != nil {
+		if err := e.volumes.Give(m.Name, r.IDs.UID, r.IDs.GID); err != nil {
+			return err
+		}
+	}
 	if hasOption(m.Mode, "nocopy") || rootfs == nil {
 		return nil
 	}

@@ -117,8 +117,14 @@ func (s *launch) writeNetworkFiles() error {
 		}
 	}
 	for file, text := range map[string][]byte{"hosts": hosts, "resolv.conf": resolv, "hostname": []byte(name + "\n")} {
-		if err := os.WriteFile(filepath.Join(s.filesDir, file), text, 0o644); err != nil {
+		path := filepath.Join(s.filesDir, file)
+		if err := os.WriteFile(path, text, 0o644); err != nil {
 			return err
+		}
+		if s.r.IDs != nil {
+			if err := giveFile(s.r.IDs, path); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -12,6 +12,7 @@ import (
 
 	"berth/internal/container"
 	"berth/internal/container/events"
+	"berth/internal/container/idpool"
 	"berth/internal/errdefs"
 	"berth/internal/image/catalog"
 	"berth/internal/linux/cgroup"
@@ -36,6 +37,7 @@ type Engine struct {
 	volumes   *volume.Store
 	networks  *network.Store
 	events    *events.Journal
+	ids       *idpool.Pool
 	cgroups   func() (*cgroup.Host, error)
 	kernel    probe.Kernel
 	nursery   nursery
@@ -100,6 +102,7 @@ func open(o Options) *Engine {
 	e := &Engine{
 		opt: o, store: container.Open(o.DataRoot, o.StateRoot), images: catalog.Open(o.DataRoot), snapshots: snapshot.Open(o.DataRoot),
 		volumes: volume.Open(o.DataRoot), networks: network.Open(o.DataRoot, o.StateRoot), events: events.Open(o.StateRoot),
+		ids:     idpool.Open(o.DataRoot),
 		cgroups: sync.OnceValues(cgroup.Detect),
 	}
 	e.Containers, e.Images, e.Networks, e.Volumes, e.System = &Containers{e}, &Images{e}, &Networks{e}, &Volumes{e}, &System{e}

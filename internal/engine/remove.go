@@ -38,7 +38,7 @@ func (c *Containers) Remove(ctx context.Context, ref string, o RemoveOptions) er
 	if o.Volumes || rec.HostConfig.AutoRemove {
 		errs = append(errs, c.e.removeVolumes(rec.AnonymousVolumes))
 	}
-	errs = append(errs, c.e.takeDown(id, rec.HostConfig.CgroupParent), l.end())
+	errs = append(errs, c.e.takeDown(id, rec.HostConfig.CgroupParent), c.e.releaseIDs(rec), l.end())
 	return errors.Join(errs...)
 }
 

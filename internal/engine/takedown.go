@@ -24,12 +24,7 @@ func (e *Engine) takeDown(id, cgroupParent string) error {
 	if host, err := e.cgroups(); err == nil {
 		errs = append(errs, removeGroup(ctx, host, cgroupParent, id))
 	}
-	errs = append(errs, e.networks.Detach(ctx, id))
-	shm := e.shmOf(id)
-	if err := unix.Unmount(shm, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW); err != nil && err != unix.EINVAL && err != unix.ENOENT {
-		errs = append(errs, &os.PathError{Op: "umount", Path: shm, Err: err})
-	}
-	errs = append(errs, e.snapshots.Unmount(id))
+	errs = append(errs, e.networks.Detach(ctx, id), e.unmountShm(id), e.snapshots.Unmount(id))
 	if isDir(e.stepDir(id)) { // it has neither a record nor a layer
 		return errors.Join(append(errs, os.RemoveAll(e.stepDir(id)))...)
 	}
@@ -70,7 +65,7 @@ func (e *Engine) finishFor(ctx context.Context, id, parent string) error {
 	switch {
 	case errors.Is(err, errdefs.NotFound): // half made, or half removed
 		_, gerr := e.store.GC()
-		errs = append(errs, gerr)
+		errs = append(errs, gerr, e.ids.Release(id))
 	case err != nil:
 		return err
 	case st.AutoRemove || st.Status == container.Removing:
@@ -97,6 +92,16 @@ func endedUnseen(s *container.State) {
 // endLease ends the lease that this process inherited with its descriptors.
 func (e *Engine) endLease(id string) { os.Remove(filepath.Join(e.leaseDir(), id)) }
 
+// unmountShm takes down the /dev/shm of a shareable ipc namespace, if there is
+// one; who shares it keeps it.
+func (e *Engine) unmountShm(id string) error {
+	shm := e.shmOf(id)
+	if err := unix.Unmount(shm, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW); err != nil && err != unix.EINVAL && err != unix.ENOENT {
+		return &os.PathError{Op: "umount", Path: shm, Err: err}
+	}
+	return nil
+}
+
 // removeRecord takes a container out of the store with its anonymous volumes:
 // from here on its name is free and no list shows it.
 func (e *Engine) removeRecord(id string) error {
@@ -104,13 +109,19 @@ func (e *Engine) removeRecord(id string) error {
 	if err != nil {
 		return err
 	}
+	if rec.HostConfig.IpcMode == "shareable" { // among the run-time files, which go with the record
+		if err := e.unmountShm(id); err != nil {
+			return err
+		}
+	}
 	if err := e.store.Remove(id); err != nil {
 		return err
 	}
+	err = e.releaseIDs(rec)
 	if rec.HostConfig.AutoRemove {
-		return e.removeVolumes(rec.AnonymousVolumes)
+		err = errors.Join(err, e.removeVolumes(rec.AnonymousVolumes))
 	}
-	return nil
+	return err
 }
 
 func (e *Engine) removeVolumes(names []string) error {

@@ -182,7 +182,6 @@ func (f *CreateFlags) isolation(_ *container.Config, h *container.HostConfig) er
 		{"uts", "UTS", f.uts, f.uts == "" || f.uts == "host" || joins(f.uts)},
 		{"ipc", "IPC", f.ipc, slices.Contains([]string{"", "private", "shareable", "host", "none"}, f.ipc) || joins(f.ipc)},
 		{"cgroupns", "CGROUP", f.cgroupns, f.cgroupns == "" || f.cgroupns == "host" || f.cgroupns == "private"},
-		{"userns", "USER", f.userns, f.userns == "" || f.userns == "host" || f.userns == "auto" || idRange(f.userns)},
 	} {
 		if !m.ok {
 			return fmt.Errorf("--%s: invalid %s mode", m.flag, m.kind)
@@ -199,17 +198,6 @@ func (f *CreateFlags) isolation(_ *container.Config, h *container.HostConfig) er
 func joins(s string) bool {
 	name, ok := strings.CutPrefix(s, "container:")
 	return ok && name != ""
-}
-
-// idRange reports whether s is "UID:GID:COUNT".
-func idRange(s string) bool {
-	parts := strings.Split(s, ":")
-	for _, p := range parts {
-		if _, err := strconv.ParseUint(p, 10, 32); err != nil {
-			return false
-		}
-	}
-	return len(parts) == 3
 }
 
 // security reads --security-opt. A seccomp profile is read here, since the file

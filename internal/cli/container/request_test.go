@@ -164,7 +164,6 @@ func TestRequestRefuses(t *testing.T) {
 		"--pid container: b":                "--pid: invalid PID mode",
 		"--uts foo b":                       "--uts: invalid UTS mode",
 		"--ipc foo b":                       "--ipc: invalid IPC mode",
-		"--userns foo b":                    "--userns: invalid USER mode",
 		"--cgroupns foo b":                  "--cgroupns: invalid CGROUP mode",
 		"--restart foo b":                   "invalid restart policy: unknown policy 'foo'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'",
 		"--restart on-failure:x b":          "invalid restart policy format: maximum retry count must be an integer",

@@ -50,6 +50,9 @@ func printInfo(env *command.Env, i *engine.Info) error {
 	line(1, "ID", i.ID)
 	line(1, "Docker Root Dir", i.DockerRootDir)
 	line(1, "State Root Dir", i.StateRoot)
+	if i.UserNamespaceIDs != "" {
+		line(1, "User Namespace IDs", i.UserNamespaceIDs)
+	}
 	if len(i.Features) > 0 {
 		b.WriteString(" Kernel Features:\n")
 		for _, f := range i.Features {

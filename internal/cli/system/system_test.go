@@ -34,13 +34,14 @@ func TestInfo(t *testing.T) {
 		Containers: 3, ContainersRunning: 1, Driver: "overlay2", DockerRootDir: "/r", MemTotal: 8 << 30, NCPU: 2,
 		DriverStatus: [][2]string{{"Backing Filesystem", "extfs"}}, SecurityOptions: []string{"name=seccomp,profile=builtin"},
 		Features: [][2]string{{"clone3", "yes"}}, Warnings: []string{"no swap limit"},
+		UserNamespaceIDs: "5-9 (the default)",
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
 		"\nServer:\n Containers: 3\n  Running: 1\n", " Storage Driver: overlay2\n  Backing Filesystem: extfs\n", " Total Memory: 8GiB\n",
-		" Docker Root Dir: /r\n", " Security Options:\n  seccomp,profile=builtin\n", " Kernel Features:\n  clone3: yes\n",
+		" Docker Root Dir: /r\n", " Security Options:\n  seccomp,profile=builtin\n", " User Namespace IDs: 5-9 (the default)\n Kernel Features:\n  clone3: yes\n",
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in\n%s", want, out.String())

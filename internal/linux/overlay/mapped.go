@@ -48,16 +48,5 @@ func coverBase(o Options) error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
 		return &os.PathError{Op: "mount", Path: "/", Err: err}
 	}
-	tree, err := unix.OpenTree(unix.AT_FDCWD, o.Base, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
-	if err != nil {
-		return &os.PathError{Op: "open_tree", Path: o.Base, Err: err}
-	}
-	defer unix.Close(tree)
-	if err := o.IDs.MapMount(tree, o.Base); err != nil {
-		return err
-	}
-	if err := unix.MoveMount(tree, "", unix.AT_FDCWD, o.Base, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
-		return &os.PathError{Op: "move_mount", Path: o.Base, Err: err}
-	}
-	return nil
+	return o.IDs.Cover(o.Base)
 }

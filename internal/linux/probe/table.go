@@ -41,7 +41,7 @@ func (k *Kernel) Features() []Feature {
 		{Name: "overlay layers by descriptor", Since: "6.5", Yes: k.OverlayContext(), Instead: "one option string, at most a page long"},
 		{Name: "overlay volatile", Since: "5.10", Yes: k.OverlayVolatile(), Instead: "containers sync when they end"},
 		{Name: "overlay userxattr", Since: "5.11", Yes: k.OverlayUserXattr(), Instead: "rootless containers have no overlay"},
-		{Name: "id-mapped mounts", Since: "5.12", Yes: k.IDMappedMounts(), Instead: "layers keep the owners they have on disk"},
+		{Name: "id-mapped mounts", Since: "5.12", Yes: k.IDMappedMounts(), Instead: "no --userns"},
 		{Name: "user namespaces", Since: "3.8", Yes: k.UserNamespace(), Instead: "no --userns, no rootless containers"},
 		{Name: "time namespaces", Since: "5.6", Yes: k.TimeNamespace(), Instead: "containers see the host's uptime"},
 		{Name: "cgroup.kill", Since: "5.14", Yes: k.CgroupKill(), Instead: "a group is frozen and killed process by process"},

@@ -120,12 +120,8 @@ func (p *Program) Start(o StartOptions) (Started, error) {
 		c.again.flags |= unix.CLONE_VM
 	}
 	if o.Cgroup >= 0 {
-		last := args // the first of two children is the starter's affair, and not the cgroup's
-		if twice > 0 {
-			last = &c.again
-		}
-		last.flags |= unix.CLONE_INTO_CGROUP
-		last.cgroup = uint64(o.Cgroup)
+		args.flags |= unix.CLONE_INTO_CGROUP
+		args.cgroup = uint64(o.Cgroup)
 	}
 	if o.ParentTID != nil {
 		args.flags |= unix.CLONE_PARENT_SETTID

@@ -191,16 +191,23 @@ func (n *Namespace) Close() {
 	}
 }
 
-// Owns reports whether another open namespace belongs to this user namespace
-// (NS_GET_USERNS of ioctl_ns(2)): who is root here has power over it.
-func (n *Namespace) Owns(other *os.File) bool {
-	owner, err := unix.IoctlRetInt(int(other.Fd()), unix.NS_GET_USERNS)
+// Cover puts a clone of the mount at dir over it whose files are seen as the
+// container's.
+//
+// Preconditions: the thread has a mount namespace of its own.
+func (n *Namespace) Cover(dir string) error {
+	tree, err := unix.OpenTree(unix.AT_FDCWD, dir, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
 	if err != nil {
-		return false
+		return &os.PathError{Op: "open_tree", Path: dir, Err: err}
 	}
-	defer unix.Close(owner)
-	var own, its unix.Stat_t
-	return unix.Fstat(int(n.User.Fd()), &own) == nil && unix.Fstat(owner, &its) == nil && own.Ino == its.Ino && own.Dev == its.Dev
+	defer unix.Close(tree)
+	if err := n.MapMount(tree, dir); err != nil {
+		return err
+	}
+	if err := unix.MoveMount(tree, "", unix.AT_FDCWD, dir, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+		return &os.PathError{Op: "move_mount", Path: dir, Err: err}
+	}
+	return nil
 }
 
 // MapMount gives a detached mount the namespace's map: its files are seen as the

@@ -86,7 +86,7 @@ func TestNew(t *testing.T) {
 	if err != nil || user.Ino == home.Ino {
 		t.Errorf("no namespaces of their own: %v %v, %v", user.Ino, net.Ino, err)
 	}
-	if !n.Owns(n.Net) {
+	if !owns(n, n.Net) {
 		t.Error("the network namespace does not belong to the user namespace")
 	}
 	host, err := os.Open("/proc/self/ns/net")
@@ -94,7 +94,7 @@ func TestNew(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer host.Close()
-	if n.Owns(host) {
+	if owns(n, host) {
 		t.Error("the host's network belongs to a new user namespace")
 	}
 	noChildren(t)
@@ -118,7 +118,7 @@ func TestOf(t *testing.T) {
 	defer n.Close()
 	var theirs, ours, net unix.Stat_t
 	err = errors.Join(unix.Stat(h.file("ns/user"), &theirs), unix.Fstat(int(n.User.Fd()), &ours), unix.Stat(h.file("ns/net"), &net))
-	if err != nil || theirs.Ino != ours.Ino || !n.Owns(n.Net) {
+	if err != nil || theirs.Ino != ours.Ino || !owns(n, n.Net) {
 		t.Errorf("user namespace %d, want %d, %v", ours.Ino, theirs.Ino, err)
 	}
 	if unix.Fstat(int(n.Net.Fd()), &ours) != nil || ours.Ino == net.Ino {
@@ -126,6 +126,17 @@ func TestOf(t *testing.T) {
 	}
 	h.end()
 	noChildren(t)
+}
+
+// owns reports whether another namespace belongs to the user namespace (NS_GET_USERNS of ioctl_ns(2)).
+func owns(n *Namespace, other *os.File) bool {
+	owner, err := unix.IoctlRetInt(int(other.Fd()), unix.NS_GET_USERNS)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(owner)
+	var own, its unix.Stat_t
+	return unix.Fstat(int(n.User.Fd()), &own) == nil && unix.Fstat(owner, &its) == nil && own.Ino == its.Ino && own.Dev == its.Dev
 }
 
 func noChildren(t *testing.T) {

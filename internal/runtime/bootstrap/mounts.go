@@ -60,7 +60,7 @@ func (c *compiler) mount(m specs.Mount) error {
 		c.mountDev(what, o)
 		return nil
 	case m.Type == "sysfs" && dest == "/sys":
-		c.attach(what, c.newFS(what, "sysfs", o.attrs, "source=sysfs"), c.systemTarget(what, "sys"))
+		c.attach(what, c.newFSOf(specs.NetworkNamespace, what, "sysfs", o.attrs, "source=sysfs"), c.systemTarget(what, "sys"))
 		return nil
 	case m.Type == "cgroup":
 		c.mountCgroup(what, o)
@@ -73,7 +73,11 @@ func (c *compiler) mount(m specs.Mount) error {
 	if m.Source != "" { // what df(1) and mount(8) show in the first column
 		data = append([]string{"source=" + m.Source}, data...)
 	}
-	t := c.newFS(what, m.Type, o.attrs, data...)
+	of := specs.MountNamespace // belongs to no other
+	if m.Type == "mqueue" {
+		of = specs.IPCNamespace
+	}
+	t := c.newFSOf(of, what, m.Type, o.attrs, data...)
 	if m.Type == "tmpfs" && o.copyUp {
 		return errdefs.New(errdefs.Unsupported, "tmpcopyup")
 	}
@@ -137,7 +141,7 @@ func (c *compiler) bindSource(what, source, dest string, o options) (tree progra
 // whole, and the cgroup namespace makes the container's cgroup its root.
 func (c *compiler) mountCgroup(what string, o options) {
 	if len(c.in.CgroupBinds) == 0 {
-		c.attach(what, c.cgroup2(what, o), c.target(what, "/sys/fs/cgroup", true))
+		c.attach(what, c.newFSOf(specs.CgroupNamespace, what, "cgroup2", o.attrs), c.target(what, "/sys/fs/cgroup", true))
 		return
 	}
 	dir := c.newFS(what, "tmpfs", o.attrs&^unix.MOUNT_ATTR_RDONLY, "source=cgroup", "mode=755")
@@ -156,17 +160,6 @@ func (c *compiler) mountCgroup(what string, o options) {
 	if o.attrs&unix.MOUNT_ATTR_RDONLY != 0 {
 		c.setAttr(what+": read-only", dir, unix.MOUNT_ATTR_RDONLY, 0, 0, false)
 	}
-}
-
-// cgroup2 returns a detached mount of the unified hierarchy. A user namespace may
-// mount it only with a cgroup namespace that belongs to it; else it is shown the host's.
-func (c *compiler) cgroup2(what string, o options) program.Reg {
-	if c.in.UserNS == nil || newNamespaces(c.in.Spec)&unix.CLONE_NEWCGROUP != 0 {
-		return c.newFS(what, "cgroup2", o.attrs)
-	}
-	tree := c.hostTree(what, "/sys/fs/cgroup", true)
-	c.setAttr(what, tree, uint64(o.attrs), 0, unix.MS_PRIVATE, true)
-	return tree
 }
 
 // maskPaths hides and protects parts of /proc and /sys. Every path is opened

@@ -37,6 +37,17 @@ func (c *compiler) hostTree(what, path string, recursive bool) (tree program.Reg
 	return tree
 }
 
+// newFSOf is newFS for a file system that shows what is in a namespace of type t:
+// only its owner may mount it. With a user namespace, that is the container's
+// root if the namespace is new, and the host's if it is shared.
+func (c *compiler) newFSOf(t specs.LinuxNamespaceType, what, fstype string, attrs int, options ...string) (mount program.Reg) {
+	if c.in.UserNS == nil || newNamespaces(c.in.Spec)&nsFlag(t) != 0 {
+		return c.newFS(what, fstype, attrs, options...)
+	}
+	c.asHost(func() { mount = c.newFS(what, fstype, attrs, options...) })
+	return mount
+}
+
 // takeMappedRoot makes a copy of the rootfs the container's root. It is put over
 // "/", the one directory that is sure to be in reach: pivot_root(2) wants it
 // attached somewhere, and absolute paths begin below it, at the host's root, as before.

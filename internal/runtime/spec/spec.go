@@ -23,9 +23,6 @@ type Facts struct {
 	Devices []specs.LinuxDevice
 	// ShmDir is a host directory shared as /dev/shm, "" : one of the container's own.
 	ShmDir string
-	// ForeignNet and ForeignIPC say that the namespace belongs to another user
-	// namespace than the container's.
-	ForeignNet, ForeignIPC bool
 	// NofileMax is the hard limit of open files that this process may give, 0: unlimited.
 	NofileMax uint64
 	// NoTimeNamespace leaves the container the host's clocks, on kernels that
@@ -117,11 +114,6 @@ func mounts(r *container.Record, f Facts) []specs.Mount {
 			continue
 		case m.Destination == "/dev/shm" && f.ShmDir != "":
 			m = specs.Mount{Destination: "/dev/shm", Type: "bind", Source: f.ShmDir, Options: []string{"rbind"}}
-		case m.Destination == "/dev/mqueue" && f.ForeignIPC:
-			continue // only the owner of the ipc namespace can mount it
-		case m.Destination == "/sys" && f.ForeignNet:
-			// sysfs can only be mounted by the owner of the network namespace.
-			m = specs.Mount{Destination: "/sys", Type: "bind", Source: "/sys", Options: []string{"rbind", "nosuid", "noexec", "nodev", "ro"}}
 		case m.Destination == "/dev/pts" && r.IDs != nil && r.IDs.Count <= ttyGroup:
 			m.Options = slices.DeleteFunc(m.Options, func(o string) bool { return o == "gid="+strconv.Itoa(ttyGroup) })
 		}

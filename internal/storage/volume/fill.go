@@ -52,6 +52,38 @@ func (s *Store) FillFrom(ctx context.Context, name string, rootfs *os.File, path
 	return errdefs.Wrap(s.fill(ctx, &v, d, rootfs, path), "fill", "volume "+name+" from the image's "+path)
 }
 
+// Give makes a new, empty volume the property of a user and a group of the host:
+// the root of a container with a user namespace. A volume that has files, or
+// belongs to somebody already, is left as it is.
+func (s *Store) Give(name string, uid, gid uint32) error {
+	v, err := s.Get(name)
+	if err != nil || v.Filled || v.elsewhere() {
+		return err
+	}
+	lock, err := s.lock(name)
+	if err != nil {
+		return err
+	}
+	defer lock.Unlock()
+	d, err := openDirs(&v)
+	if err != nil {
+		return err
+	}
+	defer d.close()
+	var st unix.Stat_t
+	if err := unix.Fstat(d.data, &st); err != nil {
+		return &os.PathError{Op: "fstat", Path: v.Path, Err: err}
+	}
+	empty, err := isEmpty(d.data)
+	if err != nil || !empty || st.Uid != 0 || st.Gid != 0 {
+		return err
+	}
+	if err := unix.Fchown(d.data, int(uid), int(gid)); err != nil {
+		return &os.PathError{Op: "fchown", Path: v.Path, Err: err}
+	}
+	return nil
+}
+
 // fillDir holds a complete copy, fillTmpDir one in the making.
 const (
 	fillDir    = "_fill"
