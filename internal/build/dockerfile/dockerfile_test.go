@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"testing"
 
 	"berth/internal/build/plan"
 	"berth/internal/errdefs"
@@ -68,13 +67,4 @@ func makePlan(text string, o Options) (*plan.Plan, error) {
 		return nil, err
 	}
 	return f.Plan(context.Background(), o)
-}
-
-func mustPlan(t *testing.T, text string, o Options) *plan.Plan {
-	t.Helper()
-	p, err := makePlan(text, o)
-	if err != nil {
-		t.Fatalf("%v\n%s", err, strings.TrimSpace(text))
-	}
-	return p
 }
