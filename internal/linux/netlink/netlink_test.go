@@ -4,33 +4,15 @@ import (
 	"errors"
 	"net/netip"
 	"os"
-	"runtime"
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"berth/internal/testenv"
 )
 
-// inNamespace runs f in a network namespace of its own, on a thread that ends with it.
-func inNamespace(t *testing.T, f func()) {
-	t.Helper()
-	if os.Getuid() != 0 {
-		t.Skip("needs root")
-	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread()
-		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			t.Error(err)
-			return
-		}
-		f()
-	}()
-	<-done
-}
-
 func TestBridgeVethAddressRoute(t *testing.T) {
-	inNamespace(t, func() {
+	testenv.InNamespace(t, unix.CLONE_NEWNET, func() {
 		c, err := Dial(unix.NETLINK_ROUTE)
 		if err != nil {
 			t.Error(err)
@@ -97,7 +79,7 @@ func TestBridgeVethAddressRoute(t *testing.T) {
 }
 
 func TestRefusalsNameTheMessage(t *testing.T) {
-	inNamespace(t, func() {
+	testenv.InNamespace(t, unix.CLONE_NEWNET, func() {
 		c, err := Dial(unix.NETLINK_ROUTE)
 		if err != nil {
 			t.Error(err)
@@ -128,7 +110,7 @@ func FuzzAttrs(f *testing.F) {
 }
 
 func TestTooLongValueIsRefused(t *testing.T) {
-	inNamespace(t, func() {
+	testenv.InNamespace(t, unix.CLONE_NEWNET, func() {
 		c, err := Dial(unix.NETLINK_ROUTE)
 		if err != nil {
 			t.Error(err)

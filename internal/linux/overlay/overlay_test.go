@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 
@@ -13,30 +12,8 @@ import (
 
 	"berth/internal/errdefs"
 	"berth/internal/linux/userns"
+	"berth/internal/testenv"
 )
-
-// inNamespace runs f on a thread with a private mount namespace, which ends with the thread.
-func inNamespace(t *testing.T, f func(t *testing.T)) {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("mounting needs root")
-	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread() // never unlocked: the thread must not be used again
-		if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
-			t.Errorf("unshare: %v", err)
-			return
-		}
-		if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-			t.Errorf("make private: %v", err)
-			return
-		}
-		f(t)
-	}()
-	<-done
-}
 
 // tree makes n layers below a base, each with a file of its own and a file "who" that tells its number.
 func tree(t testing.TB, n int) Options {
@@ -78,7 +55,7 @@ func TestMount(t *testing.T) {
 		for _, n := range []int{1, 3, 120} {
 			t.Run(fmt.Sprint(name, n), func(t *testing.T) {
 				o := tree(t, n)
-				inNamespace(t, func(t *testing.T) {
+				testenv.InNamespace(t, unix.CLONE_NEWNS, func() {
 					fd, err := mount(o)
 					if !check(t, err) {
 						return
@@ -107,7 +84,7 @@ func TestMount(t *testing.T) {
 
 func TestDetachedMountEndsWithItsDescriptor(t *testing.T) {
 	o := tree(t, 1)
-	inNamespace(t, func(t *testing.T) {
+	testenv.InNamespace(t, unix.CLONE_NEWNS, func() {
 		f, err := Mount(o)
 		if !check(t, err) {
 			return
@@ -121,7 +98,7 @@ func TestDetachedMountEndsWithItsDescriptor(t *testing.T) {
 }
 
 func TestUnmountOfNothing(t *testing.T) {
-	inNamespace(t, func(t *testing.T) {
+	testenv.InNamespace(t, unix.CLONE_NEWNS, func() {
 		check(t, Unmount(t.TempDir(), false))
 		check(t, Unmount(t.TempDir()+"/absent", true))
 	})
@@ -129,7 +106,7 @@ func TestUnmountOfNothing(t *testing.T) {
 
 func TestUnmountBusy(t *testing.T) {
 	o := tree(t, 1)
-	inNamespace(t, func(t *testing.T) {
+	testenv.InNamespace(t, unix.CLONE_NEWNS, func() {
 		f, err := Mount(o)
 		if !check(t, err) {
 			return
@@ -150,7 +127,7 @@ func TestUnmountBusy(t *testing.T) {
 
 func TestVolatileIsMountedAgain(t *testing.T) {
 	o := tree(t, 1)
-	inNamespace(t, func(t *testing.T) {
+	testenv.InNamespace(t, unix.CLONE_NEWNS, func() {
 		for round, volatile := range []bool{true, true, false} {
 			o.Volatile = volatile
 			f, err := Mount(o)
@@ -171,7 +148,7 @@ func TestVolatileIsMountedAgain(t *testing.T) {
 func TestUserXattr(t *testing.T) {
 	o := tree(t, 2)
 	o.UserXattr = true
-	inNamespace(t, func(t *testing.T) {
+	testenv.InNamespace(t, unix.CLONE_NEWNS, func() {
 		f, err := Mount(o)
 		if !check(t, err) {
 			return
@@ -222,7 +199,7 @@ func TestMappedLayers(t *testing.T) {
 			o := tree(t, 2)
 			o.IDs = ids
 			must(t, os.Chown(o.Base+"/1/diff/file1", 7, 8))
-			inNamespace(t, func(t *testing.T) {
+			testenv.InNamespace(t, unix.CLONE_NEWNS, func() {
 				f, err := mount(o)
 				if !check(t, err) {
 					return
@@ -261,7 +238,7 @@ func TestMappedVariants(t *testing.T) {
 	o.IDs, o.Volatile = ids, true
 	readOnly := o
 	readOnly.Upper, readOnly.Work = "", ""
-	inNamespace(t, func(t *testing.T) {
+	testenv.InNamespace(t, unix.CLONE_NEWNS, func() {
 		for i, o := range []Options{o, o, readOnly} {
 			f, err := Mount(o)
 			if !check(t, err) {
@@ -295,7 +272,7 @@ func TestLongBase(t *testing.T) {
 	must(t, os.Rename(o.Base+"/0", long+"/0"))
 	must(t, os.Rename(o.Base+"/1", long+"/1"))
 	o.Base, o.Staging = long, long+"/c/merged"
-	inNamespace(t, func(t *testing.T) {
+	testenv.InNamespace(t, unix.CLONE_NEWNS, func() {
 		f, err := Mount(o)
 		if !check(t, err) {
 			return
@@ -317,7 +294,7 @@ func TestErrors(t *testing.T) {
 	}
 	o := tree(t, 1)
 	o.Lower = append(o.Lower, "l/absent")
-	inNamespace(t, func(t *testing.T) {
+	testenv.InNamespace(t, unix.CLONE_NEWNS, func() {
 		_, err := Mount(o)
 		if !errors.Is(err, unix.ENOENT) || !strings.Contains(err.Error(), "l/absent") {
 			t.Errorf("missing layer: %v, want ENOENT with its name", err)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -15,6 +14,7 @@ import (
 
 	"berth/internal/errdefs"
 	"berth/internal/ident"
+	"berth/internal/testenv"
 )
 
 func must(t testing.TB, err error) {
@@ -32,22 +32,10 @@ func check(t *testing.T, err error) bool {
 	return err == nil
 }
 
-// inNamespace runs f on a thread with a private mount namespace, which ends with the thread.
+// inNamespace runs f where its mounts are seen by nobody else.
 func inNamespace(t *testing.T, f func(t *testing.T)) {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("mounting needs root")
-	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread() // never unlocked: the thread must not be used again
-		if !check(t, unix.Unshare(unix.CLONE_NEWNS)) || !check(t, unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "")) {
-			return
-		}
-		f(t)
-	}()
-	<-done
+	testenv.InNamespace(t, unix.CLONE_NEWNS, func() { f(t) })
 }
 
 // layer commits a layer made by fill.
