@@ -1,11 +1,15 @@
 package command
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"sync"
 
+	"github.com/spf13/cobra"
+
+	"berth/internal/engine"
 	"berth/internal/errdefs"
 )
 
@@ -28,6 +32,17 @@ func PrintError(w io.Writer, err error) {
 
 // parallel bounds how many containers a verb with many arguments acts on at once.
 const parallel = 32
+
+// ForEach is the work of a verb that does one thing to each of its arguments: see Each.
+func ForEach(env *Env, act func(ctx context.Context, e *engine.Engine, ref string) (string, error)) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		e, err := env.Open(cmd.Context())
+		if err != nil {
+			return err
+		}
+		return Each(env, args, func(ref string) (string, error) { return act(cmd.Context(), e, ref) })
+	}
+}
 
 // Each calls act for every ref, several at a time, and prints for each, in the
 // order given, what act returned or its error. It returns an ExitError if any failed.

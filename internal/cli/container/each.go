@@ -18,15 +18,9 @@ func eachVerb(env *command.Env, name, short string, in stateSet, act func(*engin
 		Short:   short,
 		Example: "berth " + name + " web",
 		Args:    command.AtLeast(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			e, err := env.Open(cmd.Context())
-			if err != nil {
-				return err
-			}
-			return command.Each(env, args, func(ref string) (string, error) {
-				return ref, act(e.Containers, cmd.Context(), ref)
-			})
-		},
+		RunE: command.ForEach(env, func(ctx context.Context, e *engine.Engine, ref string) (string, error) {
+			return ref, act(e.Containers, ctx, ref)
+		}),
 		ValidArgsFunction: completeContainers(env, in),
 	}
 }
@@ -48,16 +42,10 @@ func NewWait(env *command.Env) *cobra.Command {
 		Short:   "Wait until containers end and print their exit codes",
 		Example: "berth wait job",
 		Args:    command.AtLeast(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			e, err := env.Open(cmd.Context())
-			if err != nil {
-				return err
-			}
-			return command.Each(env, args, func(ref string) (string, error) {
-				code, err := e.Containers.Wait(cmd.Context(), ref)
-				return strconv.Itoa(code), err
-			})
-		},
+		RunE: command.ForEach(env, func(ctx context.Context, e *engine.Engine, ref string) (string, error) {
+			code, err := e.Containers.Wait(ctx, ref)
+			return strconv.Itoa(code), err
+		}),
 		ValidArgsFunction: completeContainers(env, anyState),
 	}
 }
@@ -70,15 +58,9 @@ func NewKill(env *command.Env) *cobra.Command {
 		Short:   "Send a signal to the first process of containers",
 		Example: "berth kill web\nberth kill -s HUP web",
 		Args:    command.AtLeast(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			e, err := env.Open(cmd.Context())
-			if err != nil {
-				return err
-			}
-			return command.Each(env, args, func(ref string) (string, error) {
-				return ref, e.Containers.Kill(cmd.Context(), ref, signal)
-			})
-		},
+		RunE: command.ForEach(env, func(ctx context.Context, e *engine.Engine, ref string) (string, error) {
+			return ref, e.Containers.Kill(ctx, ref, signal)
+		}),
 		ValidArgsFunction: completeContainers(env, running),
 	}
 	cmd.Flags().StringVarP(&signal, "signal", "s", "KILL", "Signal by name or number")
@@ -94,15 +76,9 @@ func NewRm(env *command.Env) *cobra.Command {
 		Short:   "Remove containers",
 		Example: "berth rm web\nberth rm -f -v web db",
 		Args:    command.AtLeast(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			e, err := env.Open(cmd.Context())
-			if err != nil {
-				return err
-			}
-			return command.Each(env, args, func(ref string) (string, error) {
-				return ref, e.Containers.Remove(cmd.Context(), ref, o)
-			})
-		},
+		RunE: command.ForEach(env, func(ctx context.Context, e *engine.Engine, ref string) (string, error) {
+			return ref, e.Containers.Remove(ctx, ref, o)
+		}),
 		ValidArgsFunction: completeContainers(env, anyState),
 	}
 	cmd.Flags().BoolVarP(&o.Force, "force", "f", false, "Kill it first if it runs")

@@ -3,6 +3,7 @@
 package volume
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -82,15 +83,9 @@ func NewRm(env *command.Env) *cobra.Command {
 		Short:   "Remove volumes that no container uses",
 		Example: "berth volume rm data",
 		Args:    command.AtLeast(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			e, err := env.Open(cmd.Context())
-			if err != nil {
-				return err
-			}
-			return command.Each(env, args, func(name string) (string, error) {
-				return name, e.Volumes.Remove(cmd.Context(), name, force)
-			})
-		},
+		RunE: command.ForEach(env, func(ctx context.Context, e *engine.Engine, name string) (string, error) {
+			return name, e.Volumes.Remove(ctx, name, force)
+		}),
 		ValidArgsFunction: completeVolumes(env),
 	}
 	cmd.Flags().BoolVarP(&force, "force", "f", false, "No error if it does not exist")
