@@ -49,14 +49,13 @@ func (c *Cache) Remember(key, digest oci.Digest) error {
 	return err
 }
 
-// sweepMemos forgets what nobody has asked for in a long time, and what killed
+// sweepMemos forgets what nobody has asked for since old, and what killed
 // writers left.
-func (c *Cache) sweepMemos() error {
+func (c *Cache) sweepMemos(old time.Time) error {
 	entries, err := os.ReadDir(c.memoDir())
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	old := time.Now().Add(-keepMemo)
 	for _, e := range entries {
 		info, err := e.Info()
 		if err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"slices"
+	"time"
 
 	"berth/internal/atomicfile"
 	"berth/internal/filelock"
@@ -21,6 +22,9 @@ type PruneOptions struct {
 	// nothing now; the layers go with the image.
 	All bool
 }
+
+// everything reports whether nothing at all is to be remembered.
+func (o *PruneOptions) everything() bool { return o.All && o.Match == nil && o.Keep == 0 }
 
 // Pruned is what was removed, in the order of removal.
 type Pruned struct {
@@ -80,7 +84,11 @@ func (c *Cache) Usage(ctx context.Context) ([]Item, error) {
 }
 
 func (c *Cache) prune(ctx context.Context, right *catalog.Removal, o PruneOptions, p *Pruned) error {
-	if err := c.sweep(); err != nil {
+	memo := time.Now()
+	if !o.everything() {
+		memo = memo.Add(-keepMemo)
+	}
+	if err := errors.Join(c.sweep(), c.sweepMemos(memo)); err != nil {
 		return err
 	}
 	s, err := c.survey(right)
@@ -239,7 +247,7 @@ func (c *Cache) sweep() error {
 			}
 		}
 	}
-	return errors.Join(c.sweepMemos(), c.sweepLocks())
+	return c.sweepLocks()
 }
 
 // sweepLocks removes the lock files that nobody holds. Who opened one just now
