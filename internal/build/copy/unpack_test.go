@@ -3,9 +3,7 @@ package copy
 import (
 	"archive/tar"
 	"bytes"
-	"compress/gzip"
 	"context"
-	"encoding/base64"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,66 +13,22 @@ import (
 
 	"berth/internal/build/plan"
 	"berth/internal/build/source"
+	"berth/internal/build/source/sourcetest"
 )
-
-// The same archive, of one file "f" of 5:6 that holds "hello", as bzip2 and xz pack it: no library here writes these.
-const (
-	bzipped = "QlpoOTFBWSZTWW4O/PAAAH37kNkAAMJAAG+AAADn7p4ABAAACCAAdRE01PSPUNA00APTUEkpoABoAGgQ3+1rmchBCZISHvaTDueNpUCGQwPiEnMKdTsxACCWozvuQz0lCBISPDpdvF5rb3v6iiL6MbZOSD8XckU4UJBuDvzw"
-	xzipped = "/Td6WFoAAATm1rRGAgAhARwAAAAQz1jM4Cf/AHVdADMAM1AYaImDAdziU5IPeaVACzDL2/PZduNZrQ2nwLdxDg7NRfag7pSHogCFR+leR3LcUMRfBPPwLYP523H5ANyMvVd4BVY/1g1Ebe90vnxSomr4JCbfBL9bkCz4hqfuKcLP2g8rauPt6xGOM+h9X7SIDya7AAAAAABlvmI1ta65nwABkQGAUAAAAKDqqbHEZ/sCAAAAAARZWg=="
-)
-
-func tarOf(t testing.TB, headers ...tar.Header) []byte {
-	t.Helper()
-	var b bytes.Buffer
-	w := tar.NewWriter(&b)
-	for _, h := range headers {
-		body := ""
-		if h.Typeflag == 0 || h.Typeflag == tar.TypeReg {
-			body = "hello"
-			h.Size = int64(len(body))
-		}
-		if h.Mode == 0 {
-			h.Mode = 0o644
-		}
-		must(t, w.WriteHeader(&h))
-		_, err := w.Write([]byte(body))
-		must(t, err)
-	}
-	must(t, w.Close())
-	return b.Bytes()
-}
-
-func gzipped(t testing.TB, b []byte) []byte {
-	t.Helper()
-	var out bytes.Buffer
-	w := gzip.NewWriter(&out)
-	_, err := w.Write(b)
-	must(t, err)
-	must(t, w.Close())
-	return out.Bytes()
-}
-
-func decode(t testing.TB, s string) []byte {
-	t.Helper()
-	b, err := base64.StdEncoding.DecodeString(s)
-	must(t, err)
-	return b
-}
 
 func TestUnpack(t *testing.T) {
-	plainTar := tarOf(t, tar.Header{Name: "f", Uid: 5, Gid: 6})
-	enc, err := zstd.NewWriter(nil)
-	must(t, err)
-	dir := t.TempDir()
+	dir, packed := t.TempDir(), sourcetest.Packed(t)
+	for name, data := range packed {
+		must(t, os.WriteFile(filepath.Join(dir, name), data, 0o640))
+	}
 	for name, data := range map[string][]byte{
-		"plain": plainTar, "gz": gzipped(t, plainTar), "bz2": decode(t, bzipped), "xz": decode(t, xzipped), "zst": enc.EncodeAll(plainTar, nil),
-		"text": []byte("hello"), "empty": nil, "zeros": make([]byte, 1024), "text.gz": gzipped(t, []byte("hello")), "cut.gz": gzipped(t, plainTar)[:30],
+		"text": []byte("hello"), "empty": nil, "zeros": make([]byte, 1024), "text.gz": sourcetest.Gzip(t, []byte("hello")), "cut.gz": packed["gzip"][:30],
 	} {
 		must(t, os.WriteFile(filepath.Join(dir, name), data, 0o640))
 	}
-	grow(t, dir, "l link gz\nd 0755 inner\nl inner/gz ../gz")
+	grow(t, dir, "l link gzip\nd 0755 inner\nl inner/gz ../gzip")
 	tree := contextOf(t, dir)
-	for _, name := range []string{"plain", "gz", "bz2", "xz", "zst", "link"} {
+	for _, name := range []string{"plain", "gzip", "bzip2", "xz", "zstd", "link"} {
 		for chown, want := range map[string]string{"": "d755 0:0 x\nf644 5:6 x/f hello", "8:9": "d755 8:9 x\nf644 8:9 x/f hello"} {
 			into := t.TempDir()
 			_, err := run(t, tree, into, &plan.Copy{Paths: []string{"/" + name}, Dest: "/x", Unpack: plan.UnpackLocal, Chown: chown})
@@ -100,9 +54,9 @@ func TestUnpack(t *testing.T) {
 	}
 	// Archives in a directory are files like others.
 	into := t.TempDir()
-	_, err = run(t, tree, into, &plan.Copy{Paths: []string{"/inner"}, Dest: "/", Unpack: plan.UnpackLocal})
+	_, err := run(t, tree, into, &plan.Copy{Paths: []string{"/inner"}, Dest: "/", Unpack: plan.UnpackLocal})
 	must(t, err)
-	if got := show(t, into); got != "l 0:0 gz -> ../gz" {
+	if got := show(t, into); got != "l 0:0 gz -> ../gzip" {
 		t.Errorf("got %s", got)
 	}
 }
@@ -110,7 +64,7 @@ func TestUnpack(t *testing.T) {
 // TestUnpackInto: what is there is merged, and the archive's own root says nothing of the destination.
 func TestUnpackInto(t *testing.T) {
 	dir, into := t.TempDir(), t.TempDir()
-	must(t, os.WriteFile(filepath.Join(dir, "a.tar"), tarOf(t,
+	must(t, os.WriteFile(filepath.Join(dir, "a.tar"), sourcetest.Tar(t,
 		tar.Header{Name: "./", Typeflag: tar.TypeDir, Mode: 0o700, Uid: 77},
 		tar.Header{Name: "./d/", Typeflag: tar.TypeDir, Mode: 0o711},
 		tar.Header{Name: "./d/f", Uid: 3},
@@ -154,7 +108,7 @@ func TestHostileArchives(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			ctx, into := t.TempDir(), t.TempDir()
-			must(t, os.WriteFile(filepath.Join(ctx, "a.tar"), tarOf(t, entries...), 0o644))
+			must(t, os.WriteFile(filepath.Join(ctx, "a.tar"), sourcetest.Tar(t, entries...), 0o644))
 			grow(t, into, "l dest "+host)
 			tree := contextOf(t, ctx)
 			for _, dest := range []string{"/", "/dest/", "/dest/deep"} {
@@ -192,7 +146,7 @@ func TestBomb(t *testing.T) {
 // TestRemote: what ADD fetched is put as ADD says.
 func TestRemote(t *testing.T) {
 	dir := t.TempDir()
-	must(t, os.WriteFile(filepath.Join(dir, "a.tgz"), gzipped(t, tarOf(t, tar.Header{Name: "f"})), 0o600))
+	must(t, os.WriteFile(filepath.Join(dir, "a.tgz"), sourcetest.Gzip(t, sourcetest.Tar(t, tar.Header{Name: "f"})), 0o600))
 	tree := contextOf(t, dir)
 	tree.File = "a.tgz"
 	repo := contextOf(t, filepath.Dir(filepath.Join(dir, "x")))

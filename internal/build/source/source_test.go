@@ -137,3 +137,21 @@ func TestOpenFile(t *testing.T) {
 		}
 	}
 }
+
+// TestReadFile: a Dockerfile or .dockerignore that is a link leads nowhere but into the context.
+func TestReadFile(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "etc/shadow"), "inside")
+	must(t, os.Symlink("/etc/shadow", filepath.Join(dir, ".dockerignore")))
+	must(t, os.Symlink("../../../../../../../etc/hostname", filepath.Join(dir, "up")))
+	must(t, unix.Mkfifo(filepath.Join(dir, "p"), 0o600))
+	tree := open(t, dir)
+	if b, err := tree.ReadFile(".dockerignore", 100); string(b) != "inside" || err != nil {
+		t.Errorf("got %q, %v", b, err)
+	}
+	for _, name := range []string{"up", "p", "../x"} {
+		if b, err := tree.ReadFile(name, 100); err == nil {
+			t.Errorf("%s: %q", name, b)
+		}
+	}
+}
