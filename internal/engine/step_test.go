@@ -241,7 +241,7 @@ func TestStep(t *testing.T) {
 		"Ends": testStepEnds, "Refused": testStepRefused, "Rights": testStepRights, "User": testStepUser, "Dir": testStepDir, "Output": testStepOutput,
 		"Mounts": testStepMounts, "Parts": testStepParts, "Secrets": testStepSecrets, "Stubs": testStepStubs, "Networks": testStepNetworks,
 		"Limits": testStepLimits, "Cancel": testStepCancel, "Parallel": testStepParallel, "Executable": testStepExecutable,
-		"BuilderKilled": testBuilderKilled, "NurseryKilled": testNurseryKilled,
+		"Descriptors": testStepDescriptors, "BuilderKilled": testBuilderKilled, "NurseryKilled": testNurseryKilled,
 	} {
 		t.Run(name, func(t *testing.T) { f(&stepBed{t, b.e, b.base, b.dir}) })
 	}
@@ -259,6 +259,41 @@ func testStepEnds(b *stepBed) {
 	}
 	if got, err := b.e.Containers.List(b.Context(), ListOptions{All: true}); err != nil || len(got) != 0 {
 		b.Errorf("steps are listed: %v, %v", got, err)
+	}
+}
+
+// A long build must not run out of descriptors, whether its steps work or not.
+func testStepDescriptors(b *stepBed) {
+	open := func() int {
+		names, err := os.ReadDir("/proc/self/fd")
+		must(b, err)
+		return len(names)
+	}
+	once := func() {
+		r := StepRequest{NetworkMode: "default", Mounts: []StepMount{{Target: "/s", Data: []byte("s")}, {Target: "/t", Tmpfs: true}, {Target: "/b", Source: b.openPath("/etc")}}}
+		_, _, d := b.sh("echo", r)
+		b.commit(d)
+		r.Args = []string{"no-such-program"}
+		r.complete()
+		for _, source := range []string{"/etc", "/etc/passwd"} { // the second one cannot be mounted on a directory
+			d, err := b.e.snapshots.Begin(b.base)
+			must(b, err)
+			r.Root, err = d.Mount(b.Context(), stepPoints(b, &r)...)
+			must(b, err)
+			r.Mounts[2].Source = b.openPath(source)
+			if _, err := b.e.Containers.RunStep(b.Context(), r); err == nil {
+				b.Error("the step ran")
+			}
+			must(b, d.Discard())
+		}
+	}
+	once()
+	before := open()
+	for range 3 {
+		once()
+	}
+	if after := open(); after > before+9 { // those that the test keeps open itself
+		b.Errorf("%d descriptors were open, then %d", before, after)
 	}
 }
 
