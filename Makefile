@@ -29,8 +29,9 @@ bench: build ## compare with crun, runc, podman and docker in one run
 	@scripts/packages busybox-static crun runc podman docker.io containerd strace procps
 	@$(GO) run ./test/bench
 
-vm: build ## limits on cgroup v2 and systemd in a virtual machine; not part of make test
+vm: build ## limits and user namespaces on cgroup v2, and systemd, in a virtual machine; not part of make test
 	@test/vm/limits
+	@test/vm/userns
 
 install: build ## install both binaries below PREFIX
 	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/bin bin/berth bin/berthd

@@ -144,9 +144,9 @@ func (k *Kernel) TimeNamespace() bool {
 	return k.timeNS.get(func() bool { return exists("/proc/self/ns/time_for_children") })
 }
 
-// TimeNamespaceAtExec: a new time namespace takes effect at execve (Linux 6.1);
+// TimeNamespaceAtExec: a new time namespace takes effect at execve (Linux 6.2);
 // before, only a child that shares no memory entered it.
-func (k *Kernel) TimeNamespaceAtExec() bool { return k.TimeNamespace() && atLeast(6, 1) }
+func (k *Kernel) TimeNamespaceAtExec() bool { return k.TimeNamespace() && atLeast(6, 2) }
 
 // UserNamespace: whether this process may make one.
 func (k *Kernel) UserNamespace() bool {

@@ -43,7 +43,7 @@ func (k *Kernel) Features() []Feature {
 		{Name: "overlay userxattr", Since: "5.11", Yes: k.OverlayUserXattr(), Instead: "rootless containers have no overlay"},
 		{Name: "id-mapped mounts", Since: "5.12", Yes: k.IDMappedMounts(), Instead: "no --userns"},
 		{Name: "user namespaces", Since: "3.8", Yes: k.UserNamespace(), Instead: "no --userns, no rootless containers"},
-		{Name: "time namespaces", Since: "5.6", Yes: k.TimeNamespace(), Instead: "containers see the host's uptime"},
+		{Name: "time namespaces", Since: "6.2", Yes: k.TimeNamespaceAtExec(), Instead: "containers see the host's uptime"},
 		{Name: "cgroup.kill", Since: "5.14", Yes: k.CgroupKill(), Instead: "a group is frozen and killed process by process"},
 		{Name: "seccomp filters", Since: "4.14", Yes: k.Seccomp(), Instead: "containers can be run with --security-opt seccomp=unconfined only"},
 		{Name: "landlock", Since: "5.13", Yes: abi > 0, Detail: "ABI " + strconv.Itoa(abi), Instead: "unpacking is confined by openat2 alone"},

@@ -163,7 +163,7 @@ func nsFlag(t specs.LinuxNamespaceType) uint64 {
 
 // lateNamespaces are made by the child itself: the cgroup namespace after it
 // has joined its cgroup; the time namespace because clone3 refuses it together
-// with CLONE_VM (it takes effect at execve, Linux 6.1).
+// with CLONE_VM (it takes effect at execve, Linux 6.2).
 const lateNamespaces = unix.CLONE_NEWCGROUP | unix.CLONE_NEWTIME
 
 // CloneFlags returns the namespaces that the starter's clone3 makes. With a user

@@ -26,7 +26,7 @@ type Facts struct {
 	// NofileMax is the hard limit of open files that this process may give, 0: unlimited.
 	NofileMax uint64
 	// NoTimeNamespace leaves the container the host's clocks, on kernels that
-	// have no time namespace or enter a new one only by fork (before 6.1).
+	// have no time namespace or enter a new one only by fork (before 6.2).
 	NoTimeNamespace bool
 	// Namespaces to join by path, by type; a missing type is decided by the modes of the record.
 	Join map[specs.LinuxNamespaceType]string
