@@ -41,7 +41,7 @@ func (l *lab) startDocker() (socket string, pids []int, err error) {
 			return "", nil, err
 		}
 		if err := answers(d.socket); err != nil {
-			return "", nil, fmt.Errorf("%s: %w; see %s", d.program, err, at(d.program+".log"))
+			return "", nil, fmt.Errorf("%s: %w; see its log in %s", d.program, err, l.dir)
 		}
 		pids = append(pids, cmd.Process.Pid)
 	}
@@ -51,10 +51,13 @@ func (l *lab) startDocker() (socket string, pids []int, err error) {
 // serve starts a daemon that writes to a log of its own.
 func (l *lab) serve(start *launcher, name string, args []string) (*exec.Cmd, error) {
 	program, ok := installed(name)
+	if filepath.IsAbs(name) {
+		program, ok = name, true
+	}
 	if !ok {
 		return nil, fmt.Errorf("%s is not installed", name)
 	}
-	log, err := os.Create(filepath.Join(l.dir, "docker", name+".log"))
+	log, err := os.Create(filepath.Join(l.dir, filepath.Base(name)+".log"))
 	if err != nil {
 		return nil, err
 	}

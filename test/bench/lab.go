@@ -28,6 +28,7 @@ type lab struct {
 	engines  []*engine
 	runtimes []*lowLevel
 	servants []*exec.Cmd
+	buildx   *buildx // nil: not compared
 	// out says what a peer failed at; it sits the rest of the scene out.
 	out map[string]bool
 }
@@ -111,6 +112,12 @@ func (l *lab) invite(wanted []string) error {
 		able = append(able, e)
 	}
 	l.engines = able
+	if l.o.buildkit != "" {
+		var err error
+		if l.buildx, err = l.startBuildx(l.o.buildkit); err != nil {
+			return err
+		}
+	}
 	return l.bundles()
 }
 

@@ -13,6 +13,7 @@ type options struct {
 	run          string
 	peers        string
 	berth        string
+	buildkit     string
 }
 
 func main() {
@@ -22,6 +23,7 @@ func main() {
 	flag.StringVar(&o.run, "run", "", "only rows whose name contains one of these texts, separated by |")
 	flag.StringVar(&o.peers, "peers", "crun,runc,podman,docker", "what to compare with")
 	flag.StringVar(&o.berth, "berth", "bin/berth", "the berth to measure")
+	flag.StringVar(&o.buildkit, "buildkit", "", "a directory with buildkitd and buildx, which Debian has not: compare builds with them, too")
 	flag.Parse()
 	os.Exit(isolated(o, bench))
 }

@@ -57,7 +57,7 @@ func podman(program, dir string) *engine {
 		slow: true,
 		prefix: []string{program, "--root", at("root"), "--runroot", fleeting("podman"), "--tmpdir", fleeting("podman-tmp"), "--volumepath", at("volumes"),
 			"--cgroup-manager", "cgroupfs", "--events-backend", "file", "--network-config-dir", at("network"), "--runtime", "crun", "--storage-driver", "overlay"},
-		flags: map[string][]string{"run": limits, "create": limits, "commit": {"--quiet"}, "rm": {"--time", "0"}},
+		flags: map[string][]string{"run": limits, "create": limits, "build": limits, "commit": {"--quiet"}, "rm": {"--time", "0"}},
 	}
 }
 

@@ -56,6 +56,7 @@ func scenes() []scene {
 		{name: "one container", engine: oneContainer, runtime: oneBareContainer, rows: []row{execRow}},
 		{name: "a fleet", engine: fleet, rows: []row{psRow, statsRow}},
 		{name: "a container with 200 MB of its own", engine: fatContainer, rows: []row{commitRow}},
+		buildScene,
 	}
 }
 
