@@ -49,6 +49,9 @@ func newWork(from Sources, c *plan.Copy) (*work, error) {
 	if w.exclude, err = excluding(c.Exclude); err != nil {
 		return nil, err
 	}
+	if len(c.Paths) > 0 && from.Main == nil {
+		return nil, errdefs.New(errdefs.Internal, "no tree for %s", c.Paths[0])
+	}
 	if len(from.Remote) != len(c.Remote) {
 		return nil, errdefs.New(errdefs.Internal, "%d trees for %d remote sources", len(from.Remote), len(c.Remote))
 	}

@@ -47,6 +47,11 @@ func Get(ctx context.Context, address, tmpdir string, o GetOptions) (*Tree, erro
 		return nil, errdefs.New(errdefs.InvalidArgument, "%q is not a URL that can be fetched", Redact(address)).
 			WithHint("write http:// or https:// and a host")
 	}
+	if o.Checksum != "" {
+		if _, err := oci.ParseDigest(string(o.Checksum)); err != nil {
+			return nil, err
+		}
+	}
 	t, err := private(tmpdir)
 	if err != nil {
 		return nil, err

@@ -98,6 +98,7 @@ func TestGetErrors(t *testing.T) {
 		s.URL + "/endless":    {errdefs.Exhausted, "larger than 100 bytes", GetOptions{MaxSize: 100}},
 		s.URL + "/a/file.txt": {errdefs.Conflict, "digest mismatch sha256:", GetOptions{Checksum: oci.DigestOf(nil)}},
 		secret + "/x":         {errdefs.Unavailable, "refused", GetOptions{}},
+		s.URL + "/moved":      {errdefs.InvalidArgument, "invalid digest", GetOptions{Checksum: "sha256:../../x"}},
 		"ftp://h/f":           {errdefs.InvalidArgument, "is not a URL", GetOptions{}},
 		"file:///etc/passwd":  {errdefs.InvalidArgument, "is not a URL", GetOptions{}},
 		"http://":             {errdefs.InvalidArgument, "is not a URL", GetOptions{}},

@@ -1,14 +1,11 @@
 package source
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
-	"errors"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -124,34 +121,4 @@ func (m *Memory) Save() error {
 		m.saved = len(m.fresh)
 	}
 	return errdefs.Wrap(err, "remember", "the digests of the build context")
-}
-
-// Forget removes the memories in folder that no build has saved to for longer
-// than the folder's owner wants to keep them: those for which old says so.
-func Forget(folder string, old func(os.FileInfo) bool) error {
-	entries, err := os.ReadDir(folder)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	var errs []error
-	for _, e := range entries {
-		info, err := e.Info()
-		if err == nil && old(info) {
-			err = os.Remove(filepath.Join(folder, e.Name()))
-		}
-		if err != nil && !errors.Is(err, os.ErrNotExist) {
-			errs = append(errs, err)
-		}
-	}
-	return errors.Join(errs...)
-}
-
-func compareRecords(a, b record) int { return bytes.Compare(a.key[:], b.key[:]) }
-
-func sortRecords(all []record) []record {
-	slices.SortFunc(all, compareRecords)
-	return slices.CompactFunc(all, func(a, b record) bool { return a.key == b.key })
 }

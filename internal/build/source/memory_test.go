@@ -172,17 +172,6 @@ func TestMemoryIsBounded(t *testing.T) {
 	}
 }
 
-func TestForget(t *testing.T) {
-	folder := t.TempDir()
-	must(t, Forget(filepath.Join(folder, "none"), nil))
-	write(t, filepath.Join(folder, "a"), "")
-	write(t, filepath.Join(folder, "b"), "")
-	must(t, Forget(folder, func(i os.FileInfo) bool { return i.Name() == "a" }))
-	if names, _ := os.ReadDir(folder); len(names) != 1 || names[0].Name() != "b" {
-		t.Errorf("left: %v", names)
-	}
-}
-
 // FuzzRecords: no file makes a look-up fail or find what is not there.
 func FuzzRecords(f *testing.F) {
 	f.Add([]byte{}, []byte{1})

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"hash/crc32"
 	"os"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -74,8 +75,10 @@ func (r records) compare(i int, k key) int {
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
+// encodeRecords makes a file of all, whose order it changes.
 func encodeRecords(all []record) []byte {
-	all = sortRecords(all)
+	slices.SortFunc(all, func(a, b record) int { return bytes.Compare(a.key[:], b.key[:]) })
+	all = slices.CompactFunc(all, func(a, b record) bool { return a.key == b.key })
 	out := make([]byte, 0, len(magic)+len(all)*recordSize+crc32.Size)
 	out = append(out, magic...)
 	for i := range all {
