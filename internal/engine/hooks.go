@@ -19,6 +19,7 @@ import (
 func monitorMain() int {
 	nameProcess(monitorRole)
 	var e *Engine
+	var oom *cgroup.OOMWatch
 	restarting := false
 	engine := func(p *monitor.Plan) *Engine {
 		if e == nil {
@@ -27,10 +28,13 @@ func monitorMain() int {
 		return e
 	}
 	plan, exit := monitor.Serve(controlFD, monitor.Hooks{
-		OpenLog:  openLog,
-		Started:  func(p *monitor.Plan, pid int) error { return engine(p).started(p, pid) },
+		OpenLog: openLog,
+		Started: func(p *monitor.Plan, pid int) error {
+			oom = engine(p).watchOOM(p)
+			return e.started(p, pid)
+		},
 		KillRest: func(p *monitor.Plan) { engine(p).killGroup(context.Background(), p.CgroupParent, p.ID) },
-		Exited:   func(p *monitor.Plan, x monitor.Exit) { engine(p).exited(p, x) },
+		Exited:   func(p *monitor.Plan, x monitor.Exit) { engine(p).exited(p, x, oom) },
 		Reclaim: func(p *monitor.Plan, _ monitor.Exit) {
 			engine(p).takeDown(p.ID, p.CgroupParent)
 			if restarting = e.isRestarting(p.ID); !restarting {
@@ -84,12 +88,12 @@ func (e *Engine) started(p *monitor.Plan, pid int) error {
 
 // exited records the end of a run. It is the first thing done after PID 1 has
 // ended, as users wait for it.
-func (e *Engine) exited(p *monitor.Plan, x monitor.Exit) {
+func (e *Engine) exited(p *monitor.Plan, x monitor.Exit, w *cgroup.OOMWatch) {
+	oom := w != nil && w.Kills() > 0 || e.oomKilled(p.CgroupParent, p.ID)
 	// Whoever waits for the end may publish the same port again at once.
 	if err := e.networks.Detach(context.Background(), p.ID); err != nil {
 		e.opt.Log.Warn("give back the network", "container", p.ID, "error", err)
 	}
-	oom := e.oomKilled(p.CgroupParent, p.ID)
 	if p.AutoRemove {
 		st, _ := e.store.LoadState(p.ID)
 		st.ExitCode = x.Code
@@ -113,6 +117,22 @@ func (e *Engine) exited(p *monitor.Plan, x monitor.Exit) {
 		e.emit("container", "oom", p.ID, st)
 	}
 	e.emit("container", "die", p.ID, st)
+}
+
+// watchOOM watches a group that may be gone before its container's end is known.
+func (e *Engine) watchOOM(p *monitor.Plan) *cgroup.OOMWatch {
+	if !namesSlice(p.CgroupParent) { // most do not, and need not know the host's groups yet
+		return nil
+	}
+	host, err := e.cgroups()
+	if err != nil || !scoped(host, p.CgroupParent) {
+		return nil
+	}
+	w, err := host.Open(groupName(host, p.CgroupParent, p.ID)).WatchOOM()
+	if err != nil {
+		return nil // as without a watch: the count is read at the end
+	}
+	return w
 }
 
 func (e *Engine) oomKilled(parent, id string) bool {

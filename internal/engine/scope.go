@@ -14,9 +14,13 @@ import (
 // made by systemd, where systemd is in charge of a v2 tree; any other is a
 // path, and the group a directory that we make ourselves.
 
+func namesSlice(parent string) bool {
+	return strings.HasSuffix(parent, ".slice") && !strings.Contains(parent, "/")
+}
+
 // scoped reports whether a container's group is a scope of systemd's.
 func scoped(host *cgroup.Host, parent string) bool {
-	return strings.HasSuffix(parent, ".slice") && !strings.Contains(parent, "/") && host.Version == cgroup.V2 && systemd.Available()
+	return namesSlice(parent) && host.Version == cgroup.V2 && systemd.Available()
 }
 
 // groupName is the path of a container's group below the root of each hierarchy.
