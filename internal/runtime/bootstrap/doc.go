@@ -25,5 +25,8 @@
 //  11. close every descriptor above 2, then enter the working directory and
 //     check that it is below "/" (CVE-2024-21626), and execve.
 //
+// In a user namespace a first child does what takes the host's root, before all
+// this; see userns.go.
+//
 // Its callers are the engine, which compiles, and the monitor, which starts.
 package bootstrap

@@ -298,6 +298,39 @@ func TestFillFromNothing(t *testing.T) {
 }
 
 // TestFillFromStaysInside: VOLUME "/../../CANARY" and links out of the root (CVE-2022-23648).
+func TestGive(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root")
+	}
+	t.Parallel()
+	s := Open(t.TempDir())
+	owner := func(name string) string {
+		var st unix.Stat_t
+		check(t, unix.Stat(filepath.Join(s.root, name, "_data"), &st))
+		return fmt.Sprint(st.Uid, ":", st.Gid)
+	}
+	for _, c := range []struct {
+		name, want string
+		use        func(dir string) error
+	}{
+		{"new", "1000:2000", func(string) error { return nil }},
+		{"used", "0:0", func(dir string) error { return os.WriteFile(dir+"/f", nil, 0o644) }},
+		{"owned", "7:0", func(dir string) error { return os.Chown(dir, 7, 0) }},
+	} {
+		v, err := s.Create(c.name, Options{})
+		check(t, err)
+		check(t, c.use(v.Path))
+		check(t, s.Give(c.name, 1000, 2000))
+		check(t, s.Give(c.name, 3000, 3000)) // it is the first one's
+		if got := owner(c.name); got != c.want {
+			t.Errorf("%s belongs to %s, want %s", c.name, got, c.want)
+		}
+	}
+	if err := s.Give("missing", 1, 1); !errors.Is(err, errdefs.NotFound) {
+		t.Errorf("a volume that is not there: %v", err)
+	}
+}
+
 func TestFillFromStaysInside(t *testing.T) {
 	t.Parallel()
 	host := t.TempDir()
