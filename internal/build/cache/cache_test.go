@@ -370,3 +370,21 @@ func TestDefaultLimit(t *testing.T) {
 		t.Errorf("%d, %v", m, err)
 	}
 }
+
+// A thousand steps, ten on top of each other: what a build that made something
+// waits for at its end.
+func BenchmarkEnforce(b *testing.B) {
+	w := newWorld(b)
+	for i := range 100 {
+		below := ""
+		for range 10 {
+			below = w.step(fmt.Sprint(i), below, 1).Layer
+		}
+	}
+	w.begin()
+	for b.Loop() {
+		if _, err := w.c.Enforce(b.Context(), 1<<40); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

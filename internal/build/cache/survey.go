@@ -37,19 +37,14 @@ func (c *Cache) Layers() (func(layer string) bool, error) {
 	}
 	used := map[string]bool{}
 	for _, r := range records {
-		if used[r.Layer] || r.Layer == "" || !c.current(r.Record) {
-			continue
-		}
-		below, err := c.layers.Below(r.Layer)
-		if errors.Is(err, os.ErrNotExist) {
+		if !c.current(r.Record) || !c.layers.Exists(r.Layer) {
 			continue // without its layer the record is a miss
 		}
-		if err != nil {
-			return nil, err
-		}
-		used[r.Layer] = true
-		for _, l := range below {
-			used[l] = true
+		for at := r.Layer; at != "" && !used[at]; {
+			used[at] = true
+			if at, err = c.layers.Parent(at); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return func(layer string) bool { return used[layer] }, nil
@@ -153,33 +148,29 @@ func (c *Cache) survey(right *catalog.Removal) (*survey, error) {
 
 // layer returns the node of a layer and makes those of all below it; nil if the layer is gone.
 func (s *survey) layer(id string) (*layer, error) {
-	if l := s.layers[id]; l != nil {
+	if l := s.layers[id]; l != nil || !s.c.layers.Exists(id) {
 		return l, nil
-	}
-	if !s.c.layers.Exists(id) {
-		return nil, nil
-	}
-	stack, err := s.c.layers.Below(id)
-	if err != nil {
-		return nil, err
 	}
 	top := &layer{id: id}
 	s.layers[id] = top
-	for at, i := top, 0; i < len(stack); i++ {
-		next := s.layers[stack[i]]
-		known := next != nil
+	for at := top; ; {
+		id, err := s.c.layers.Parent(at.id)
+		if err != nil || id == "" {
+			return top, err
+		}
+		below := s.layers[id]
+		known := below != nil
 		if !known {
-			next = &layer{id: stack[i]}
-			s.layers[stack[i]] = next
+			below = &layer{id: id}
+			s.layers[id] = below
 		}
-		at.parent = next
-		next.users++
+		at.parent = below
+		below.users++
 		if known {
-			break // so are those below
+			return top, nil // so are those below
 		}
-		at = next
+		at = below
 	}
-	return top, nil
 }
 
 func (s *survey) findParents() {

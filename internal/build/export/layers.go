@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -139,10 +140,10 @@ func (s *stores) rewrite(ctx context.Context, layer string, d *snapshot.Draft, l
 // rewritten returns the result's layers; with Rewrite each is a copy, on the
 // copy of the one below, whose files are not later than SOURCE_DATE_EPOCH.
 func (s *stores) rewritten(ctx context.Context, r *solve.Result, rewrite bool) ([]solve.Layer, error) {
-	layers := append([]solve.Layer(nil), r.Layers...)
 	if !rewrite || r.Plan.Epoch == nil {
-		return layers, nil
+		return r.Layers, nil
 	}
+	layers := slices.Clone(r.Layers)
 	below := ""
 	if r.Base != nil {
 		below = r.Base.TopLayer

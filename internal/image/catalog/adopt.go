@@ -87,13 +87,10 @@ func (s *Store) adopt(layer Layer, tmp string) error {
 	case !errors.Is(err, errdefs.NotFound):
 		return err
 	}
-	below, want := "", ""
-	stack, err := s.layers.Below(layer.Snapshot)
+	want := ""
+	below, err := s.layers.Parent(layer.Snapshot)
 	if err != nil {
 		return err
-	}
-	if len(stack) > 0 {
-		below = stack[0]
 	}
 	if layer.Parent != "" {
 		if want, err = s.cacheID(layer.Parent); err != nil {

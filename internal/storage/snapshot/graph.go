@@ -28,18 +28,38 @@ func (s *Store) Below(id string) ([]string, error) {
 	links := strings.Split(lower, ":")
 	ids := make([]string, len(links))
 	for i, l := range links {
-		target, err := os.Readlink(s.dir + "/" + l)
-		if err != nil {
+		if ids[i], err = s.layerAt(l); err != nil {
 			return nil, errdefs.Wrap(err, "read layer", ident.Short(id))
 		}
-		name, ok := strings.CutPrefix(target, "../")
-		name, ok2 := strings.CutSuffix(name, "/diff")
-		if !ok || !ok2 || checkID(name) != nil {
-			return nil, &os.PathError{Op: "readlink", Path: s.dir + "/" + l, Err: ErrDamaged}
-		}
-		ids[i] = name
 	}
 	return ids, nil
+}
+
+// Parent returns the layer that id lies on, "" for a base layer.
+func (s *Store) Parent(id string) (string, error) {
+	if err := checkID(id); err != nil {
+		return "", err
+	}
+	lower, err := s.readLower(id)
+	if err == nil && lower != "" {
+		first, _, _ := strings.Cut(lower, ":")
+		lower, err = s.layerAt(first)
+	}
+	return lower, errdefs.Wrap(err, "read layer", ident.Short(id))
+}
+
+// layerAt returns the layer that a short link leads to.
+func (s *Store) layerAt(link string) (string, error) {
+	target, err := os.Readlink(s.dir + "/" + link)
+	if err != nil {
+		return "", err
+	}
+	name, ok := strings.CutPrefix(target, "../")
+	name, ok2 := strings.CutSuffix(name, "/diff")
+	if !ok || !ok2 || checkID(name) != nil {
+		return "", &os.PathError{Op: "readlink", Path: s.dir + "/" + link, Err: ErrDamaged}
+	}
+	return name, nil
 }
 
 // Lowers returns the directories under the layer id, topmost first.

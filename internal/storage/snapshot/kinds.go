@@ -7,7 +7,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"berth/internal/errdefs"
 	"berth/internal/ident"
 )
 
@@ -40,13 +39,4 @@ func (s *Store) UnderWritable() (func(id string) bool, error) {
 		}
 	}
 	return func(id string) bool { return unknown || used[id] }, nil
-}
-
-// Parent returns the layer that id lies on, "" for a base layer.
-func (s *Store) Parent(id string) (string, error) {
-	stack, err := s.Below(id)
-	if err != nil || len(stack) == 0 {
-		return "", errdefs.Wrap(err, "read layer", ident.Short(id))
-	}
-	return stack[0], nil
 }
