@@ -197,9 +197,9 @@ func (l *lab) inspect(name, format string) string {
 // eventually waits until cond is true.
 func (l *lab) eventually(what string, cond func() bool) {
 	l.t.Helper()
-	for end := time.Now().Add(10 * time.Second); !cond(); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(limit); !cond(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
-			l.t.Fatalf("still not so after ten seconds: %s", what)
+			l.t.Fatalf("still not so after %s: %s", limit, what)
 		}
 	}
 }

@@ -141,13 +141,19 @@ func TestEndIsNoticedLater(t *testing.T) {
 		if !keep {
 			flags = append(flags, "--rm")
 		}
-		l.must(append([]string{"run"}, append(flags, program(nil, "/bin/sleep", "0.3")...)...)...)
+		l.must(append([]string{"run"}, append(flags, program(nil, "/bin/sh", "-c", "while [ ! -e /bin/end ]; do sleep 0.01; done")...)...)...)
 		l.killMonitor("x1")
+		if err := os.WriteFile(rootfs+"/bin/end", nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
 		want := ""
 		if keep {
 			want = "x1 exited"
 		}
 		l.eventually("the end is noticed", func() bool { return l.must("ps", "-a", "--format", "{{.Names}} {{.State}}") == want })
+		if err := os.Remove(rootfs + "/bin/end"); err != nil {
+			t.Fatal(err)
+		}
 		if keep {
 			if got := l.inspect("x1", "{{.State.ExitCode}} {{.State.Pid}} {{ne .State.Error \"\"}}"); got != "137 0 true" {
 				t.Errorf("what is recorded: %s", got)
