@@ -16,7 +16,7 @@ demo: build ## build, make an image from Debian's busybox, and walk through what
 	@scripts/demo
 
 test: build ## run every test; the full figure is the last line
-	@scripts/packages busybox-static jq tree nftables iproute2 wget skopeo docker-registry mmdebstrap libseccomp-dev gcc libc6-dev strace procps
+	@scripts/packages busybox-static jq tree nftables iproute2 wget git skopeo docker-registry mmdebstrap libseccomp-dev gcc libc6-dev strace procps
 	@$(GO) run ./test/summary
 
 lint: ## formatting, vet on both architectures, static analysis
