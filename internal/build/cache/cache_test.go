@@ -98,7 +98,7 @@ func (w *world) clean() {
 			if path == dir && errors.Is(err, os.ErrNotExist) {
 				return nil
 			}
-			if err == nil && !e.IsDir() && !strings.Contains(path, "/digests/") {
+			if err == nil && !e.IsDir() && !strings.Contains(path, "/digests/") && e.Name() != "collected" {
 				left = append(left, strings.TrimPrefix(path, w.root))
 			}
 			return err
@@ -283,6 +283,38 @@ func TestSharedWithAnImage(t *testing.T) {
 	_, err = right.Images([]oci.Digest{img.ID}, func(string) bool { return true })
 	must(t, errors.Join(err, right.Close()))
 	w.clean()
+}
+
+// There is no need to collect anything while there is room, unless it was long ago.
+func TestEnforce(t *testing.T) {
+	w := newWorld(t)
+	a := w.step("a", "", 100)
+	left := w.step("left", "", 100)
+	w.begin()
+	must(t, w.c.drop(left.Key)) // as a killed build
+	enforce := func(limit int64) int {
+		t.Helper()
+		p, err := w.c.Enforce(t.Context(), limit)
+		must(t, err)
+		return len(p.Items)
+	}
+	if n := enforce(100); n != 0 || w.c.layers.Exists(left.Layer) {
+		t.Errorf("%d items removed, or a layer without a name kept", n)
+	}
+	left = w.step("left", "", 0)
+	w.begin()
+	must(t, w.c.drop(left.Key))
+	if n := enforce(100); n != 0 || !w.c.layers.Exists(left.Layer) {
+		t.Errorf("%d items removed, or collected without a need", n)
+	}
+	old := time.Now().Add(-2 * collectEvery)
+	must(t, os.Chtimes(w.root+"/build/collected", old, old))
+	if n := enforce(100); n != 0 || w.c.layers.Exists(left.Layer) {
+		t.Errorf("%d items removed, or a layer without a name kept", n)
+	}
+	if n := enforce(99); n != 1 || w.c.layers.Exists(a.Layer) {
+		t.Errorf("%d items removed", n)
+	}
 }
 
 // A container keeps the layers it lies on though image and records are gone.

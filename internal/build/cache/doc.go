@@ -9,6 +9,8 @@
 //	  locks/<key>          locked while somebody makes what the key names
 //	  mounts/<name>/       RUN --mount=type=cache: data, and what du tells of it
 //	  mounts/<name>.lock   locked while a RUN uses it
+//	  digests/<key>        digests of files of a layer, which never change
+//	  collected            when garbage was last collected
 //
 // Three rules make a record safe to believe:
 //

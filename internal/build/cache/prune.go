@@ -50,10 +50,46 @@ func (c *Cache) Prune(ctx context.Context, o PruneOptions) (Pruned, error) {
 	return p, errors.Join(err, rerr, c.reclaimMounts())
 }
 
+// collectEvery is how often Enforce collects what killed builds left though the
+// cache is within its limit.
+const collectEvery = time.Hour
+
 // Enforce brings the cache within limit bytes, as far as running builds let it,
-// and collects what killed ones left. A build calls it when it ends.
+// and now and then collects what killed ones left. A build that has made
+// something calls it when it ends. As long as there is room it holds nobody up.
 func (c *Cache) Enforce(ctx context.Context, limit int64) (Pruned, error) {
-	return c.Prune(ctx, PruneOptions{Keep: max(limit, 0)})
+	stamp := c.dir + "/collected"
+	if info, err := os.Lstat(stamp); err == nil && time.Since(info.ModTime()) < collectEvery {
+		size, err := c.atMost()
+		if err != nil || size <= limit {
+			return Pruned{}, err
+		}
+	}
+	p, err := c.Prune(ctx, PruneOptions{Keep: max(limit, 1)})
+	if err == nil {
+		err = atomicfile.Write(stamp, nil, 0o600, atomicfile.Atomic)
+	}
+	return p, err
+}
+
+// atMost returns the bytes of everything in the cache, those included that
+// images have as well.
+func (c *Cache) atMost() (sum int64, err error) {
+	if err := c.measure(); err != nil {
+		return 0, err
+	}
+	records, err := c.records()
+	for _, r := range records {
+		sum += r.Size
+	}
+	names, merr := c.mountNames()
+	for _, name := range names {
+		if isMountName(name) {
+			a, _ := c.readAbout(name)
+			sum += a.Size
+		}
+	}
+	return sum, errors.Join(err, merr)
 }
 
 // Usage returns all items, those used longest ago first.
