@@ -27,7 +27,7 @@ import (
 //
 // Sockets lie in the build's workspace; all that listens ends with Close.
 type agents struct {
-	dir     string
+	dir     *os.File
 	reach   map[string]reach // by id
 	running sync.WaitGroup
 
@@ -40,18 +40,30 @@ type agents struct {
 // newAgents prepares the agents of a build. dir is a directory that only this
 // user may enter.
 func newAgents(specs []sshSpec, dir string, lookup func(string) (string, bool)) (*agents, error) {
-	a := &agents{dir: dir, reach: map[string]reach{}, open: map[io.Closer]bool{}}
+	d, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	a := &agents{dir: d, reach: map[string]reach{}, open: map[io.Closer]bool{}}
+	if err := a.find(specs, lookup); err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	return a, nil
+}
+
+// find finds or makes the agents that were asked for.
+func (a *agents) find(specs []sshSpec, lookup func(string) (string, bool)) error {
 	for _, s := range specs {
 		if a.reach[s.id] != nil {
-			return nil, errdefs.New(errdefs.InvalidArgument, "the ssh agent %q is given twice", s.id)
+			return errdefs.New(errdefs.InvalidArgument, "the ssh agent %q is given twice", s.id)
 		}
 		reach, err := s.reach(lookup)
 		if err != nil {
-			return nil, errdefs.Wrap(err, "use", "--ssh "+s.id)
+			return errdefs.Wrap(err, "use", "--ssh "+s.id)
 		}
 		a.reach[s.id] = reach
 	}
-	return a, nil
+	return nil
 }
 
 // reach returns what connects to the agent. end closes that connection.
@@ -129,9 +141,9 @@ func (signer) RemoveAll() error           { return errReadOnly }
 func (signer) Lock([]byte) error          { return errReadOnly }
 func (signer) Unlock([]byte) error        { return errReadOnly }
 
-// find is solve.Options.SSH: it opens the socket of an id, nil if the user gave
+// socket is solve.Options.SSH: it opens the socket of an id, nil if the user gave
 // none. A step gets another one, from forStep.
-func (a *agents) find(id string) (*os.File, error) {
+func (a *agents) socket(id string) (*os.File, error) {
 	if a.reach[id] == nil {
 		return nil, nil
 	}
@@ -152,8 +164,10 @@ func (a *agents) forStep(m *solve.RunMount) (f *os.File, done func(), err error)
 func (a *agents) listen(id string, mode, uid, gid uint32) (*os.File, error) {
 	a.mu.Lock()
 	a.count++
-	path := filepath.Join(a.dir, "agent."+strconv.Itoa(a.count))
+	name := "agent." + strconv.Itoa(a.count)
 	a.mu.Unlock()
+	// The address of a socket has room for 107 bytes (unix(7)), a data root may lie deeper.
+	path := fmt.Sprintf("/proc/self/fd/%d/%s", a.dir.Fd(), name)
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {
 		return nil, err
@@ -166,7 +180,7 @@ func (a *agents) listen(id string, mode, uid, gid uint32) (*os.File, error) {
 	if err != nil {
 		return nil, &os.PathError{Op: "open", Path: path, Err: err}
 	}
-	return os.NewFile(uintptr(fd), path), nil
+	return os.NewFile(uintptr(fd), filepath.Join(a.dir.Name(), name)), nil
 }
 
 // adopt makes Close close c.
@@ -220,4 +234,5 @@ func (a *agents) Close() {
 	}
 	a.mu.Unlock()
 	a.running.Wait()
+	a.dir.Close()
 }

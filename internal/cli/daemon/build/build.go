@@ -21,7 +21,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"berth/internal/build/cache"
 	"berth/internal/build/dockerfile"
+	"berth/internal/build/export"
 	"berth/internal/build/plan"
 	"berth/internal/build/progress"
 	"berth/internal/build/solve"
@@ -89,12 +91,19 @@ func (b *build) run(ctx context.Context) (err error) {
 	b.sink = func(e progress.Event) { b.printer.Event(plainError(e)) }
 	made, err := b.do(ctx)
 	b.printer.Close()
+	if err != nil && ctx.Err() != nil {
+		fmt.Fprintln(b.Env.Err, "berth: interrupted; the steps that are done are kept for the next build") //nolint:errcheck // stderr is the last resort
+		return command.ExitError{Code: exitInterrupted}
+	}
 	b.remark()
 	if err != nil {
 		return b.explain(err)
 	}
 	return b.tell(made)
 }
+
+// exitInterrupted is 128 + SIGINT.
+const exitInterrupted = 130
 
 // do does the build and takes down everything that it needed.
 func (b *build) do(ctx context.Context) (made *made, err error) {
@@ -185,21 +194,53 @@ func (b *build) solve(ctx context.Context, p *plan.Plan, agents *agents) (_ *mad
 	if err != nil {
 		return nil, err
 	}
-	result, err := solve.Solve(ctx, p, solve.Options{
+	o := solve.Options{
 		DataRoot: b.Env.DataRoot, Runner: newRunner(e, b.request, agents, b.warn),
-		Context: b.contexts.open, Remote: b.contexts.remote, Secret: b.contexts.secrets.open, SSH: agents.find,
+		Context: b.contexts.open, Remote: b.contexts.remote, Secret: b.contexts.secrets.open, SSH: agents.socket,
 		NoCache: b.noCache, NoCacheStages: b.noCacheFilter,
 		AllowInsecure: b.allowInsecure, AllowHostNetwork: b.allowHost,
 		Surroundings: b.surroundings(), Events: b.sink,
-	})
+	}
+	if b.mode == printer.Classic {
+		o.Name = b.stepImage
+	}
+	result, err := solve.Solve(ctx, p, o)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, result.Close()) }()
+	defer func() { err = errors.Join(err, b.finish(ctx, result)) }()
 	if err := b.contexts.save(); err != nil {
 		b.warn(err.Error())
 	}
 	return b.export(ctx, result)
+}
+
+// stepImage makes an image of the state after a step: the ids that classic
+// output shows can be run, to see what a step did. As in Docker they are kept as
+// parents of the image, and go with it.
+func (b *build) stepImage(ctx context.Context, r *solve.Result, below oci.Digest) (oci.Digest, error) {
+	img, err := export.Image(ctx, r, export.ImageOptions{DataRoot: b.Env.DataRoot, Parent: b.parent(below)})
+	if err != nil {
+		return "", err
+	}
+	return img.ID, nil
+}
+
+// parent is the image of a state, "" if it is none: nothing, or a build context.
+func (b *build) parent(state oci.Digest) oci.Digest {
+	if _, err := catalog.Open(b.Env.DataRoot).Get(state); err != nil {
+		return ""
+	}
+	return state
+}
+
+// finish ends the build, and keeps the cache within its size.
+func (b *build) finish(ctx context.Context, r *solve.Result) error {
+	limit, err := cache.DefaultLimit(b.Env.DataRoot)
+	if err == nil {
+		err = r.Finish(ctx, b.Env.DataRoot, limit)
+	}
+	return errors.Join(err, r.Close())
 }
 
 // made is what a build gave.

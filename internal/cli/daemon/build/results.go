@@ -9,14 +9,15 @@ import (
 	"strings"
 
 	"berth/internal/atomicfile"
-	"berth/internal/build/cache"
 	"berth/internal/build/export"
 	"berth/internal/build/solve"
+	"berth/internal/cli/daemon/build/printer"
 	"berth/internal/cli/streams"
 	"berth/internal/errdefs"
+	"berth/internal/oci"
 )
 
-// export makes of the result what the user asked for, and cuts the cache to its size.
+// export makes of the result what the user asked for.
 func (b *build) export(ctx context.Context, r *solve.Result) (*made, error) {
 	m := &made{}
 	for i := range b.outputs {
@@ -27,20 +28,7 @@ func (b *build) export(ctx context.Context, r *solve.Result) (*made, error) {
 	if err := b.record(m); err != nil {
 		return nil, err
 	}
-	if err := b.enforce(ctx); err != nil {
-		b.warn("the build cache could not be cut to its size: " + err.Error())
-	}
 	return m, nil
-}
-
-// enforce removes what was used longest ago, if the cache is too large.
-func (b *build) enforce(ctx context.Context) error {
-	limit, err := cache.DefaultLimit(b.Env.DataRoot)
-	if err != nil {
-		return err
-	}
-	_, err = cache.Open(b.Env.DataRoot).Enforce(ctx, limit)
-	return err
 }
 
 // put makes one output.
@@ -67,6 +55,7 @@ func (b *build) store(ctx context.Context, o *destination, r *solve.Result, m *m
 	}
 	img, err := export.Image(ctx, r, export.ImageOptions{
 		DataRoot: b.Env.DataRoot, Names: b.tags, Rewrite: isTrue(o.attrs["rewrite-timestamp"]), Events: b.sink,
+		Parent: b.above(r),
 	})
 	if err != nil {
 		return err
@@ -76,6 +65,14 @@ func (b *build) store(ctx context.Context, o *destination, r *solve.Result, m *m
 		b.Emit("tag", string(img.ID), n.Familiar())
 	}
 	return nil
+}
+
+// above is the image of the last step, if the steps have images.
+func (b *build) above(r *solve.Result) oci.Digest {
+	if b.mode != printer.Classic {
+		return ""
+	}
+	return b.parent(r.State)
 }
 
 // archive writes the image as a tar, or as a layout with tar=false.

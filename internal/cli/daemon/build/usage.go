@@ -42,7 +42,7 @@ func printUsage(env *command.Env, items []cache.Item, verbose bool) error {
 			return err
 		}
 	}
-	_, err := fmt.Fprintf(env.Out, "Reclaimable:  %s\nTotal:        %s\n", bytes(free), bytes(total))
+	_, err := fmt.Fprintf(env.Out, "Reclaimable:  %s\nTotal:        %s\n", human(free), human(total))
 	return err
 }
 
@@ -66,8 +66,8 @@ func describe(env *command.Env, i *cache.Item) {
 	table.Flush()       //nolint:errcheck // a closed pipe ends the process by SIGPIPE
 }
 
-func size(i *cache.Item) string { return bytes(i.Size) }
+func size(i *cache.Item) string { return human(i.Size) }
 
-func bytes(n int64) string { return units.HumanSize(float64(n)) }
+func human(n int64) string { return units.HumanSize(float64(n)) }
 
 func ago(now, then time.Time) string { return units.HumanDuration(now.Sub(then)) + " ago" }

@@ -124,7 +124,7 @@ func (c *classic) finish(s *step, e *progress.Finished) {
 		fmt.Fprintln(c.out, " ---> Using cache") //nolint:errcheck // as above
 	}
 	id := ""
-	if e.State != "" {
+	if e.State != "" && e.State != oci.DigestOf(nil) { // FROM scratch is no image
 		id = short(e.State.Hex())
 	}
 	fmt.Fprintf(c.out, " ---> %s\n", id) //nolint:errcheck // as above
