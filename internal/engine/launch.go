@@ -140,6 +140,11 @@ func isDir(path string) bool {
 func (s *launch) mountRootfs(ctx context.Context) error {
 	if dir := s.h.Rootfs; dir != "" {
 		s.rootfsDir, s.in.Rootfs = dir, dir
+		if s.userns != nil {
+			if err := s.mapRootfs(); err != nil {
+				return err
+			}
+		}
 	} else {
 		// A throwaway container's upper layer need not reach the disk at unmount.
 		o := snapshot.MountOptions{Volatile: s.h.AutoRemove, IDs: s.userns}
@@ -324,7 +329,7 @@ func (s *launch) closeFiles(l *lease) {
 	if s.userns != nil {
 		s.userns.Close()
 	}
-	for _, f := range append(s.in.Stdio[:], s.in.TerminalSocket, s.rootfs) {
+	for _, f := range append(s.in.Stdio[:], s.in.TerminalSocket, s.rootfs, s.in.RootTree) {
 		if f != nil {
 			f.Close()
 		}

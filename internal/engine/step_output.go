@@ -81,9 +81,6 @@ func (s *step) copyOutputs() (rest func() error) {
 // closeFiles closes what this process holds for the program. It may be called again.
 func (s *step) closeFiles() {
 	s.launch.closeFiles(s.lease)
-	if s.in.RootTree != nil {
-		s.in.RootTree.Close()
-	}
 	for _, src := range s.in.Sources {
 		src.Tree.Close()
 	}

@@ -9,6 +9,7 @@ import (
 	"berth/internal/container"
 	"berth/internal/errdefs"
 	"berth/internal/ident"
+	"berth/internal/linux/rootpath"
 	"berth/internal/linux/userns"
 	"berth/internal/runtime/spec"
 )
@@ -153,6 +154,17 @@ func (s *launch) makeUserNamespace() (err error) {
 	}
 	s.in.UserNS = s.userns.User
 	s.cu.Add(func() error { s.userns.Close(); return nil })
+	return nil
+}
+
+// mapRootfs makes a mount of the user's own rootfs whose files are the container's.
+func (s *launch) mapRootfs() error {
+	tree, err := s.userns.Clone(s.h.Rootfs, true)
+	if err != nil {
+		return err
+	}
+	s.in.RootTree, s.rootfsDir = tree, rootpath.ProcPath(int(tree.Fd()))
+	s.cu.Add(tree.Close)
 	return nil
 }
 

@@ -191,38 +191,43 @@ func (n *Namespace) Close() {
 	}
 }
 
-// Cover puts a clone of the mount at dir over it whose files are seen as the
-// container's.
+// Clone returns a detached mount of dir, and of what is mounted below it if
+// recursive, in which the files of dir's own file system are seen as the
+// container's. Needs Linux 5.12, and a file system that takes maps.
+//
+// Preconditions: CAP_SYS_ADMIN in the file system's own user namespace.
+func (n *Namespace) Clone(dir string, recursive bool) (*os.File, error) {
+	flags := uint(unix.OPEN_TREE_CLONE | unix.OPEN_TREE_CLOEXEC)
+	if recursive {
+		flags |= unix.AT_RECURSIVE
+	}
+	tree, err := unix.OpenTree(unix.AT_FDCWD, dir, flags)
+	if err != nil {
+		return nil, &os.PathError{Op: "open_tree", Path: dir, Err: err}
+	}
+	err = unix.MountSetattr(tree, "", unix.AT_EMPTY_PATH, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_IDMAP, Userns_fd: uint64(n.User.Fd())})
+	if err == nil {
+		return os.NewFile(uintptr(tree), dir), nil
+	}
+	unix.Close(tree)
+	if errors.Is(err, unix.EINVAL) {
+		return nil, errdefs.New(errdefs.Unsupported, "the file system of %s cannot be mounted with shifted owners", dir).
+			WithHint("put it on ext4, xfs, btrfs or tmpfs of a newer kernel, or leave --userns out")
+	}
+	return nil, &os.PathError{Op: "mount_setattr", Path: dir, Err: err}
+}
+
+// Cover puts such a clone of dir over dir itself.
 //
 // Preconditions: the thread has a mount namespace of its own.
 func (n *Namespace) Cover(dir string) error {
-	tree, err := unix.OpenTree(unix.AT_FDCWD, dir, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+	tree, err := n.Clone(dir, false)
 	if err != nil {
-		return &os.PathError{Op: "open_tree", Path: dir, Err: err}
-	}
-	defer unix.Close(tree)
-	if err := n.MapMount(tree, dir); err != nil {
 		return err
 	}
-	if err := unix.MoveMount(tree, "", unix.AT_FDCWD, dir, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+	defer tree.Close()
+	if err := unix.MoveMount(int(tree.Fd()), "", unix.AT_FDCWD, dir, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
 		return &os.PathError{Op: "move_mount", Path: dir, Err: err}
-	}
-	return nil
-}
-
-// MapMount gives a detached mount the namespace's map: its files are seen as the
-// container's. dir is the directory that was mounted, for the error.
-//
-// Preconditions: CAP_SYS_ADMIN in the file system's own user namespace; the mount
-// was never attached.
-func (n *Namespace) MapMount(tree int, dir string) error {
-	err := unix.MountSetattr(tree, "", unix.AT_EMPTY_PATH, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_IDMAP, Userns_fd: uint64(n.User.Fd())})
-	if errors.Is(err, unix.EINVAL) {
-		return errdefs.New(errdefs.Unsupported, "the file system of %s cannot be mounted with shifted owners", dir).
-			WithHint("put it on ext4, xfs, btrfs or tmpfs of a newer kernel, or leave --userns out")
-	}
-	if err != nil {
-		return &os.PathError{Op: "mount_setattr", Path: dir, Err: err}
 	}
 	return nil
 }

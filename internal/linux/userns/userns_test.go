@@ -148,7 +148,7 @@ func noChildren(t *testing.T) {
 
 // The map is the one asked for: a file of the disk's user 7 is seen as the
 // namespace's user 7.
-func TestMapMount(t *testing.T) {
+func TestClone(t *testing.T) {
 	needRoot(t)
 	dir := t.TempDir()
 	if err := os.WriteFile(dir+"/f", nil, 0o644); err != nil {
@@ -162,24 +162,16 @@ func TestMapMount(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer n.Close()
-	tree, err := unix.OpenTree(unix.AT_FDCWD, dir, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+	tree, err := n.Clone(dir, true)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer unix.Close(tree)
-	if err := n.MapMount(tree, dir); err != nil {
-		t.Fatal(err)
-	}
+	defer tree.Close()
 	var st unix.Stat_t
-	if err := unix.Fstatat(tree, "f", &st, 0); err != nil || st.Uid != 100007 || st.Gid != 200008 {
+	if err := unix.Fstatat(int(tree.Fd()), "f", &st, 0); err != nil || st.Uid != 100007 || st.Gid != 200008 {
 		t.Errorf("seen as %d:%d, %v", st.Uid, st.Gid, err)
 	}
-	proc, err := unix.OpenTree(unix.AT_FDCWD, "/proc", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Close(proc)
-	if err := n.MapMount(proc, "/proc"); !errors.Is(err, errdefs.Unsupported) || errdefs.HintOf(err) == "" {
+	if _, err := n.Clone("/proc", false); !errors.Is(err, errdefs.Unsupported) || errdefs.HintOf(err) == "" {
 		t.Errorf("a file system without maps: %v", err)
 	}
 }
@@ -211,14 +203,12 @@ func TestAsRoot(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer n.Close()
-	tree, err := unix.OpenTree(unix.AT_FDCWD, dir, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+	mount, err := n.Clone(dir, false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer unix.Close(tree)
-	if err := n.MapMount(tree, dir); err != nil {
-		t.Fatal(err)
-	}
+	defer mount.Close()
+	tree := int(mount.Fd())
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	if err := unix.Mkdirat(tree, "host", 0o755); !errors.Is(err, unix.EOVERFLOW) {

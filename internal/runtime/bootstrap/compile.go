@@ -45,7 +45,8 @@ type Input struct {
 	Seccomp []byte
 	// UserNS, when not nil, is an open user namespace with its maps written: the
 	// container is in it, and its new namespaces belong to it. Spec lists it, by
-	// any path.
+	// any path. Rootfs is a mount point then, or there is RootTree, which needs no
+	// Staging: its files have the owners that the namespace's root may see as its own.
 	UserNS *os.File
 	// HostInit is the host path of berth's executable, bound at InitPath as PID 1 (--init); "" : none.
 	HostInit string

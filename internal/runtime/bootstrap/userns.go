@@ -1,7 +1,6 @@
 package bootstrap
 
 import (
-	"encoding/binary"
 	"math"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -48,25 +47,21 @@ func (c *compiler) newFSOf(t specs.LinuxNamespaceType, what, fstype string, attr
 	return mount
 }
 
-// takeMappedRoot makes a copy of the rootfs the container's root. It is put over
-// "/", the one directory that is sure to be in reach: pivot_root(2) wants it
-// attached somewhere, and absolute paths begin below it, at the host's root, as before.
+// takeMappedRoot makes a copy of the rootfs, or RootTree, the container's root. It
+// is put over "/", the one directory that is sure to be in reach: pivot_root(2)
+// wants it attached somewhere, and absolute paths begin below it, at the host's
+// root, as before.
 func (c *compiler) takeMappedRoot() {
 	const what = "take the rootfs"
-	c.root = c.hostTree(what, c.in.Rootfs, !c.in.RootfsMounted)
-	if !c.in.RootfsMounted { // an overlay has shifted owners already
-		c.asHost(func() { c.mapMount(what, c.root) })
+	if c.in.RootTree == nil {
+		c.root = c.hostTree(what, c.in.Rootfs, false)
+	} else {
+		c.asHost(func() {
+			c.root = c.duplicate(what, c.fd(c.in.RootTree))
+			c.setAttr(what, c.root, 0, 0, uint64(c.rootPropagation()), true)
+		})
 	}
-	c.b.Call(what, unix.SYS_MOVE_MOUNT, program.Result(c.root), program.Str(""), program.Int(int64(unix.AT_FDCWD)), program.Str("/"), program.Int(unix.MOVE_MOUNT_F_EMPTY_PATH))
-}
-
-// mapMount shifts the owners of a detached mount's files as the user namespace does.
-func (c *compiler) mapMount(what string, mount program.Reg) {
-	attr := make([]byte, 32) // struct mount_attr
-	binary.NativeEndian.PutUint64(attr, unix.MOUNT_ATTR_IDMAP)
-	at := c.b.Place(attr)
-	c.b.Store(at+24, c.duplicate(what, c.fd(c.in.UserNS)))
-	c.b.Call(what+": shift the owners of its files", unix.SYS_MOUNT_SETATTR, program.Result(mount), program.Str(""), program.Int(unix.AT_EMPTY_PATH), program.At(at), program.Int(32))
+	c.moveTo(what, program.Result(c.root), "/")
 }
 
 // raiseLimit makes room for a limit: only the host's root may raise one, and set

@@ -21,6 +21,10 @@ func inUserNS(t *testing.T, in *Input) userns.Range {
 	}
 	t.Cleanup(ns.Close)
 	in.UserNS = ns.User
+	if in.RootTree, err = ns.Clone(in.Rootfs, true); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { in.RootTree.Close() })
 	in.Spec.Linux.Namespaces = append(in.Spec.Linux.Namespaces, specs.LinuxNamespace{Type: specs.UserNamespace, Path: "/proc/self/ns/user"})
 	return ns.Range
 }
