@@ -15,6 +15,7 @@
 //	  imagedb/content/sha256/<image id>          the config, byte for byte
 //	  imagedb/metadata/sha256/<image id>/parent  the image that this one was committed from
 //	                                   .../lastUpdated  when it was last tagged
+//	                                   .../attestations.json  what its builder says of it (image/attestation)
 //	  layerdb/sha256/<chain id>/diff             diff id of the top layer of this stack
 //	                        .../parent           chain id below; absent for a base layer
 //	                        .../cache-id         the directory in ROOT/overlay2 with its files
