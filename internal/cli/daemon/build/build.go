@@ -79,6 +79,7 @@ type build struct {
 	work     *workspace
 	contexts *contexts
 	text     definition
+	file     *dockerfile.File
 	warnings []string
 }
 
@@ -131,17 +132,16 @@ func (b *build) do(ctx context.Context) (made *made, err error) {
 	if b.text, err = b.contexts.definition(ctx, b.request, b.Env.In); err != nil {
 		return nil, err
 	}
-	file, err := dockerfile.Parse(b.text.name, b.text.text)
-	if err != nil {
+	if b.file, err = dockerfile.Parse(b.text.name, b.text.text); err != nil {
 		return nil, err
 	}
-	return b.perform(ctx, file, agents)
+	return b.perform(ctx, agents)
 }
 
 // perform does what --call says with the Dockerfile.
-func (b *build) perform(ctx context.Context, file *dockerfile.File, agents *agents) (_ *made, err error) {
+func (b *build) perform(ctx context.Context, agents *agents) (_ *made, err error) {
 	if b.call == "targets" {
-		return &made{text: targets(file)}, nil
+		return &made{text: targets(b.file)}, nil
 	}
 	b.announce()
 	store := catalog.Open(b.Env.DataRoot)
@@ -154,19 +154,19 @@ func (b *build) perform(ctx context.Context, file *dockerfile.File, agents *agen
 	o := b.planOptions(found)
 	switch b.call {
 	case "check":
-		warnings, err := file.Check(ctx, o)
+		warnings, err := b.file.Check(ctx, o)
 		if err != nil {
 			return nil, err
 		}
 		return remarks(warnings, b.text.name), nil
 	case "outline":
-		p, err := file.Plan(ctx, o)
+		p, err := b.file.Plan(ctx, o)
 		if err != nil {
 			return nil, err
 		}
 		return &made{text: outline(p)}, nil
 	}
-	p, err := file.Plan(ctx, o)
+	p, err := b.file.Plan(ctx, o)
 	if err != nil {
 		return nil, err
 	}
@@ -181,8 +181,8 @@ func (b *build) planOptions(found *images) dockerfile.Options {
 	}
 	if b.contexts.main != nil {
 		o.Ignored = func(path string) bool {
-			ignored, _ := b.contexts.main.Ignored(strings.TrimPrefix(path, "/"), false)
-			return ignored
+			_, all := b.contexts.main.Ignored(strings.TrimPrefix(path, "/"), true)
+			return all
 		}
 	}
 	return o

@@ -152,11 +152,11 @@ func (b *build) explain(err error) error {
 	switch {
 	case errors.As(err, &at):
 		if b.mode != printer.Classic {
-			printer.PrintExcerpt(b.Env.Err, b.text.name, b.text.text, at.Line, at.EndLine)
+			fmt.Fprint(b.Env.Err, b.file.Excerpt(at.Line, at.EndLine)) //nolint:errcheck // stderr is the last resort
 		}
 		return &errdefs.Error{Kind: errdefs.KindOf(err), Err: fmt.Errorf("failed to build: %w", at.Err), Hint: errdefs.HintOf(err)}
 	case errors.As(err, &text):
-		fmt.Fprint(b.Env.Err, text.Excerpt()) //nolint:errcheck // stderr is the last resort
+		fmt.Fprint(b.Env.Err, text.Excerpt()) //nolint:errcheck // as above
 	}
 	return err
 }

@@ -70,25 +70,3 @@ func (f *Failure) Print(w io.Writer) {
 	b.WriteString("------\n")
 	io.WriteString(w, b.String()) //nolint:errcheck // stderr is the last resort
 }
-
-// PrintExcerpt writes the lines from to to of a Dockerfile, marked, with those
-// around them. Lines count from 1; what is outside of the text is left out.
-func PrintExcerpt(w io.Writer, name string, text []byte, from, to int) {
-	lines := strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")
-	to = min(max(from, to), len(lines))
-	if from < 1 || from > len(lines) {
-		return
-	}
-	const around = 2
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s:%d\n--------------------\n", name, from)
-	for n := max(1, from-around); n <= min(len(lines), to+around); n++ {
-		mark := "   "
-		if n >= from && n <= to {
-			mark = ">>>"
-		}
-		fmt.Fprintln(&b, strings.TrimRight(fmt.Sprintf(" %3d | %s %s", n, mark, strings.TrimRight(lines[n-1], "\r")), " "))
-	}
-	b.WriteString("--------------------\n")
-	io.WriteString(w, b.String()) //nolint:errcheck // as above
-}

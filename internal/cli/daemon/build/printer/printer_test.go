@@ -306,25 +306,6 @@ func TestParseMode(t *testing.T) {
 	}
 }
 
-func TestExcerpt(t *testing.T) {
-	text := []byte("FROM a\nRUN b \\\n  c\n\nRUN d\r\n")
-	for _, c := range []struct {
-		from, to int
-		want     string
-	}{
-		{2, 3, "D:2\n--------------------\n   1 |     FROM a\n   2 | >>> RUN b \\\n   3 | >>>   c\n   4 |\n   5 |     RUN d\n--------------------\n"},
-		{5, 0, "D:5\n--------------------\n   3 |       c\n   4 |\n   5 | >>> RUN d\n--------------------\n"},
-		{0, 0, ""},
-		{6, 7, ""},
-	} {
-		var out bytes.Buffer
-		PrintExcerpt(&out, "D", text, c.from, c.to)
-		if out.String() != c.want {
-			t.Errorf("%d-%d: got\n%s", c.from, c.to, &out)
-		}
-	}
-}
-
 func TestLineBufferBounds(t *testing.T) {
 	var b lineBuffer
 	var got []int

@@ -1,0 +1,11 @@
+package dockerfile
+
+// Excerpt shows the lines from line to endLine, counted from 1, with those around
+// them, as an Error at that place does: for a step that failed while it was done.
+func (f *File) Excerpt(line, endLine int) string {
+	e := &Error{File: f.Name, Line: line, EndLine: max(line, endLine), lines: f.lines, marked: map[int]bool{}}
+	for l := line; l <= e.EndLine; l++ {
+		e.marked[l] = true
+	}
+	return e.Excerpt()
+}
