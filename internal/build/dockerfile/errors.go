@@ -163,6 +163,9 @@ func withKind(err error, instruction string) error {
 	if errors.As(err, &known) {
 		return err
 	}
+	if isCancel(err) {
+		return &errdefs.Error{Kind: errdefs.Cancelled, Err: err}
+	}
 	if located, ok := errors.AsType[*parser.LocationError](err); ok {
 		err = located.Unwrap()
 	}

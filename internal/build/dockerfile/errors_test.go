@@ -58,14 +58,17 @@ func TestExcerptShowsNoControlLetters(t *testing.T) {
 
 func TestErrorsOfTheWholeFile(t *testing.T) {
 	for text, part := range map[string]string{
-		"":        "is empty",
-		" \n\t\n": "is empty",
+		"":                                  "is empty",
+		" \n\t\n":                           "is empty",
+		"FROM alpine\n# \xe4\nRUN a\xe4":    "Dockerfile:3:1: the instruction has bytes that are no UTF-8",
+		"FROM alpine\nRUN <<E\n\xe4\nE":     "Dockerfile:2:1: the instruction has bytes that are no UTF-8",
+		"FROM alpine\nCOPY <<E /a\n\xe4\nE": "Dockerfile:2:1: the instruction has bytes that are no UTF-8",
 		"FROM a\nRUN " + strings.Repeat("x", 70_000):                        "Dockerfile:2:1: dockerfile line greater than",
 		"FROM alpine\n" + strings.Repeat("RUN x\n", maxInstructions):        "instructions, at most",
 		"FROM alpine\nRUN " + strings.Repeat("${a:-", maxSubstitution+1):    "more than 1000 variables",
 		"FROM alpine\n#" + strings.Repeat("0123456789abcdef", maxText/16+1): "bytes, at most",
 	} {
-		_, err := Parse("Dockerfile", []byte(text))
+		_, err := makePlan(text, testOptions())
 		if err == nil || !strings.Contains(err.Error(), part) || errdefs.HintOf(err) == "" {
 			t.Errorf("%.40q: %v (hint %q), want %q", text, err, errdefs.HintOf(err), part)
 		}

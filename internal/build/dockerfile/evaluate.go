@@ -4,6 +4,7 @@ import (
 	"maps"
 	"path"
 	"slices"
+	"unicode/utf8"
 
 	"berth/internal/build/plan"
 	"berth/internal/errdefs"
@@ -189,8 +190,12 @@ func (e *evaluation) fillWith(x *expander, word string) (string, error) {
 }
 
 // step ends an instruction: it records what it does, what the config is now,
-// and what the image's history says of it.
+// and what the image's history says of it. All of it becomes JSON, which has no
+// letters but those of Unicode.
 func (e *evaluation) step(op plan.Op, history string) error {
+	if !utf8.ValidString(history) || !utf8.ValidString(e.text) {
+		return errNotUTF8()
+	}
 	if op != nil {
 		switch op.(type) {
 		case *plan.Run, *plan.Copy:

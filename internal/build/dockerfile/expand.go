@@ -2,6 +2,7 @@ package dockerfile
 
 import (
 	"strings"
+	"unicode/utf8"
 
 	"berth/internal/errdefs"
 
@@ -35,6 +36,9 @@ func (x *expander) shown(escape rune) *expander {
 
 // word returns word with its variables filled in, and which there were.
 func (x *expander) word(word string, env shell.EnvGetter) (shell.ProcessWordResult, error) {
+	if !utf8.ValidString(word) {
+		return shell.ProcessWordResult{}, errNotUTF8()
+	}
 	m := &meter{env: env, left: allowance(word)}
 	res, err := x.lex.ProcessWordWithMatches(word, m)
 	return res, x.settle(m, word, len(res.Result), err)
@@ -42,6 +46,9 @@ func (x *expander) word(word string, env shell.EnvGetter) (shell.ProcessWordResu
 
 // words returns word with its variables filled in, divided at blanks.
 func (x *expander) words(word string, env shell.EnvGetter) ([]string, error) {
+	if !utf8.ValidString(word) {
+		return nil, errNotUTF8()
+	}
 	m := &meter{env: env, left: allowance(word)}
 	list, err := x.lex.ProcessWords(word, m)
 	return list, x.settle(m, word, len(word), err)

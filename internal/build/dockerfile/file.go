@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"berth/internal/errdefs"
 
@@ -69,6 +70,11 @@ func Parse(name string, text []byte) (*File, error) {
 	if n := len(f.tree.AST.Children); n > maxInstructions {
 		return nil, f.at(errdefs.New(errdefs.Exhausted, "the Dockerfile has %d instructions, at most %d are read", n, maxInstructions).
 			WithHint("put them into scripts and RUN those"), nil)
+	}
+	for _, n := range f.tree.AST.Children {
+		if !utf8.ValidString(n.Original) {
+			return nil, f.at(errNotUTF8(), lines(n.StartLine, n.EndLine))
+		}
 	}
 	stages, _, err := f.instructions(silent())
 	if err != nil {

@@ -60,3 +60,10 @@ func checkVariable(name, value string) error {
 	}
 	return nil
 }
+
+// errNotUTF8 is for bytes that are no letters. The lexer would say so on
+// standard error and go on with others.
+func errNotUTF8() error {
+	return errdefs.New(errdefs.InvalidArgument, "the instruction has bytes that are no UTF-8").
+		WithHint("save the Dockerfile as UTF-8, or put the bytes into a file and COPY it")
+}

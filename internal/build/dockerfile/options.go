@@ -31,8 +31,8 @@ type Options struct {
 	// is as the Dockerfile has it, with variables filled in. It is called once
 	// for each name and platform, and for several at the same time.
 	Resolve func(ctx context.Context, name string, platform oci.Platform) (*plan.Image, error)
-	// Ignored reports whether .dockerignore leaves out a path of the main
-	// context, for a warning; nil: nothing is left out.
+	// Ignored reports whether .dockerignore leaves out a path of the main context
+	// and all that may lie below it, for a warning; nil: nothing is left out.
 	Ignored func(path string) bool
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"os"
 	"path"
 	"slices"
@@ -15,6 +16,7 @@ import (
 	"berth/internal/build/plan"
 	"berth/internal/errdefs"
 	"berth/internal/oci"
+	"berth/internal/reference"
 )
 
 // cases is where berth's own tests keep their Dockerfiles and images.
@@ -33,11 +35,16 @@ var images = sync.OnceValue(func() map[string]oci.ImageConfig {
 })
 
 func resolve(_ context.Context, name string, _ oci.Platform) (*plan.Image, error) {
-	c, ok := images()[strings.TrimSuffix(name, ":latest")]
-	if !ok {
-		return nil, errdefs.New(errdefs.NotFound, "image %s", name)
+	asked, err := reference.Parse(name)
+	if err != nil {
+		return nil, err
 	}
-	return &plan.Image{Name: name, Config: c}, nil
+	for known, c := range images() {
+		if n, err := reference.Parse(known); err == nil && n == asked {
+			return &plan.Image{Name: name, Config: c}, nil
+		}
+	}
+	return nil, errdefs.New(errdefs.NotFound, "image %s", name)
 }
 
 // askBerth returns what berth makes of a text.
@@ -203,10 +210,18 @@ func (f *facts) copy(op *plan.Copy) {
 		}
 	}
 	for _, r := range op.Remote {
-		if before, _, _ := strings.Cut(r, "?"); strings.Contains(before, ".git") {
+		u, err := url.Parse(r)
+		switch {
+		case err == nil && strings.HasPrefix(u.Scheme, "http") && !strings.HasSuffix(u.Path, ".git"):
+			name := path.Base(u.Path)
+			if name == "." || name == "/" {
+				name = "__unnamed__"
+			}
+			add("/"+name, op.Unpack == plan.UnpackAlways, nil)
+		case err != nil && strings.HasPrefix(r, "http"):
+			add("/__unnamed__", op.Unpack == plan.UnpackAlways, nil)
+		default: // a repository
 			add("/", false, nil)
-		} else {
-			add("/"+path.Base(r), op.Unpack == plan.UnpackAlways, nil)
 		}
 	}
 	for _, file := range op.Files {

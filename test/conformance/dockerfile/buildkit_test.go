@@ -124,7 +124,7 @@ func execText(op *pb.ExecOp) string {
 	}
 	for _, m := range op.Mounts {
 		if m.Dest != "/" && m.Dest != "/dev/pipes/" {
-			mounts = append(mounts, mountText(m))
+			mounts = append(mounts, mountText(m, op.Meta.Cwd))
 		}
 	}
 	slices.Sort(mounts)
@@ -136,8 +136,12 @@ func execText(op *pb.ExecOp) string {
 		m.Args, env, path.Clean(m.Cwd), m.User, m.Hostname, op.Network, op.Security == pb.SecurityMode_INSECURE, proxy, mounts)
 }
 
-func mountText(m *pb.Mount) string {
-	head := fmt.Sprintf("%s to=%s", strings.ToLower(m.MountType.String()), path.Clean(m.Dest))
+func mountText(m *pb.Mount, cwd string) string {
+	to := m.Dest
+	if !path.IsAbs(to) { // it leaves the target of a secret to the runner
+		to = path.Join(cwd, to)
+	}
+	head := fmt.Sprintf("%s to=%s", strings.ToLower(m.MountType.String()), path.Clean(to))
 	switch m.MountType {
 	case pb.MountType_SECRET:
 		s := m.SecretOpt

@@ -84,17 +84,17 @@ func clean(p string) string {
 	return p
 }
 
-// owner writes --chown as "user:group"; root is 0.
+// owner writes --chown as "user:group"; root is 0, and so is no user.
 func owner(chown string) string {
 	if chown == "" {
 		return ""
 	}
 	user, group, _ := strings.Cut(chown, ":")
-	zero := func(s string) string {
-		if s == "root" {
-			return "0"
-		}
-		return s
+	if user == "" || user == "root" {
+		user = "0"
 	}
-	return zero(user) + ":" + zero(group)
+	if group == "root" {
+		group = "0"
+	}
+	return user + ":" + group
 }
