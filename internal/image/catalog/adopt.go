@@ -101,5 +101,9 @@ func (s *Store) adopt(layer Layer, tmp string) error {
 		return errdefs.New(errdefs.AlreadyExists, "it lies on %q, the stack below on record is %q", below, want)
 	}
 	s.step("rename record")
-	return os.Rename(tmp, s.LayerDir(layer.Chain))
+	err = os.Rename(tmp, s.LayerDir(layer.Chain))
+	if errors.Is(err, os.ErrExist) { // recorded since we looked: the shared lock lets many do that at once
+		return s.adopt(layer, tmp)
+	}
+	return err
 }

@@ -136,3 +136,31 @@ func TestAdoptOrder(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// Two builds that did the same may record it at the same moment.
+func TestAdoptRace(t *testing.T) {
+	root := t.TempDir()
+	s, other := Open(root), Open(root)
+	l, err := s.Lease()
+	must(t, err)
+	defer l.Close()
+	a := loose(t, s, l, "")
+	stack := []Layer{{DiffID: diffID("a"), Snapshot: a, Size: 1}}
+	s.at = func(name string) {
+		if name == "rename record" { // the other one is faster by a hair
+			s.at = nil
+			l, err := other.Lease()
+			must(t, err)
+			_, err = l.Adopt(t.Context(), "", stack)
+			must(t, errors.Join(err, l.Close()))
+		}
+	}
+	layers, err := l.Adopt(t.Context(), "", stack)
+	must(t, err)
+	if have, err := s.Layer(layers[0].Chain); err != nil || have != layers[0] {
+		t.Errorf("record %+v, %v", have, err)
+	}
+	if entries, err := s.chains(); err != nil || len(entries) != 1 {
+		t.Errorf("records %v, %v", entries, err)
+	}
+}
