@@ -68,6 +68,9 @@ func (b *build) warnPlan(p *plan.Plan) {
 		b.warn(fmt.Sprintf("One or more build-args [%s] were not consumed", strings.Join(p.UnusedArgs, " ")))
 	}
 	for _, w := range p.Warnings {
+		if b.mode == printer.Classic {
+			break // Docker's first builder had no linter, and its output is read by programs
+		}
 		b.warn(fmt.Sprintf("%s: %s (line %d)", w.Rule, w.Detail, w.Line))
 	}
 	if len(b.cacheFrom.Values) > 0 {
