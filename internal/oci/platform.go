@@ -39,7 +39,12 @@ func ParsePlatform(s string) (Platform, error) {
 			host.OS = strings.ToLower(s)
 			return host, nil
 		}
-		return Platform{OS: host.OS, Architecture: s}.Normalize(), nil
+		p := Platform{OS: host.OS, Architecture: s}.Normalize()
+		if !isArchitecture(p.Architecture) {
+			return Platform{}, errdefs.New(errdefs.InvalidArgument, "%q is neither an operating system nor an architecture", s).
+				WithHint("a platform is written os/architecture[/variant], as linux/arm64")
+		}
+		return p, nil
 	case 2:
 		return Platform{OS: parts[0], Architecture: parts[1]}.Normalize(), nil
 	case 3:
@@ -51,6 +56,16 @@ func ParsePlatform(s string) (Platform, error) {
 func isOS(s string) bool {
 	switch s {
 	case "linux", "windows", "darwin", "freebsd", "netbsd", "openbsd", "solaris", "illumos", "aix", "android", "wasip1":
+		return true
+	}
+	return false
+}
+
+// isArchitecture knows the names of the Go tool chain. Where a platform says its
+// operating system, too, any other name is taken: the image decides then.
+func isArchitecture(s string) bool {
+	switch s {
+	case "386", "amd64", "arm", "arm64", "loong64", "mips", "mipsle", "mips64", "mips64le", "ppc64", "ppc64le", "riscv64", "s390x", "sparc64", "wasm":
 		return true
 	}
 	return false

@@ -22,7 +22,7 @@ func TestParsePlatform(t *testing.T) {
 			t.Errorf("ParsePlatform(%q) = %v, %v; want %s", in, p, err, want)
 		}
 	}
-	for _, in := range []string{"", "/", "a/", "a//b", "a/b/c/d", "linux/am d64", "linux/\n"} {
+	for _, in := range []string{"", "/", "a/", "a//b", "a/b/c/d", "linux/am d64", "linux/\n", "amd46"} {
 		if p, err := ParsePlatform(in); err == nil {
 			t.Errorf("ParsePlatform(%q) = %v", in, p)
 		}
