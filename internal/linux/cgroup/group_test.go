@@ -118,13 +118,13 @@ func until(t testing.TB, what string, condition func() bool) {
 
 func TestCreateSetsLimits(t *testing.T) {
 	h, parent := testHost(t)
-	g := create(t, h, parent+"/"+testID, Limits{NanoCPUs: 1.5e9, CPUShares: 512, CpusetCpus: "0", CpusetMems: "0",
+	g := create(t, h, parent+"/"+testID, Limits{NanoCPUs: 7.5e8, CPUShares: 512, CpusetCpus: "0", CpusetMems: "0",
 		Memory: 64 << 20, MemoryReservation: 32 << 20, Pids: 77, Devices: DefaultDevices()})
 	if len(g.Warnings) > 0 {
 		t.Error(g.Warnings)
 	}
 	for _, c := range []struct{ controller, v1, v2, want1, want2 string }{
-		{"cpu", "cpu.cfs_quota_us", "cpu.max", "150000", "150000 100000"},
+		{"cpu", "cpu.cfs_quota_us", "cpu.max", "75000", "75000 100000"},
 		{"cpu", "cpu.shares", "cpu.weight", "512", "59"},
 		{"cpuset", "cpuset.cpus", "cpuset.cpus", "0", "0"},
 		{"memory", "memory.limit_in_bytes", "memory.max", "67108864", "67108864"},
