@@ -9,6 +9,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 
 	"github.com/spf13/cobra"
 
@@ -33,6 +35,7 @@ func Main(ctx context.Context, args []string, s *streams.Streams) int {
 	ctx, stop := command.Interruptible(ctx)
 	defer stop()
 	env := command.New(s)
+	log.SetOutput(io.Discard) // libraries' remarks: what matters to the user comes back as an error
 	root := newRoot(env)
 	root.SetArgs(args)
 	root.SetIn(s.In)

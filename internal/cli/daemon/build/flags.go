@@ -57,10 +57,10 @@ type flags struct {
 // and docker buildx build.
 func (f *flags) bind(fs *pflag.FlagSet, env *command.Env) {
 	progress := "auto"
-	if kit, _ := env.LookupEnv("DOCKER_BUILDKIT"); kit == "0" || kit == "false" {
+	if kit, ok := env.LookupEnv("DOCKER_BUILDKIT"); ok && (kit == "0" || kit == "false") {
 		progress = "classic" // it asks Docker for its first builder; here the output is the difference
 	}
-	if p, _ := env.LookupEnv("BUILDKIT_PROGRESS"); p != "" {
+	if p, ok := env.LookupEnv("BUILDKIT_PROGRESS"); ok && p != "" {
 		progress = p
 	}
 	f.bindInput(fs, env)
