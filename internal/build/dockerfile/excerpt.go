@@ -9,3 +9,15 @@ func (f *File) Excerpt(line, endLine int) string {
 	}
 	return e.Excerpt()
 }
+
+// Original is the instruction that begins at a line, as it was written: lines
+// that go on are joined, comments in between left out, and of a here-document
+// there is the line that opens it. "" if none begins there.
+func (f *File) Original(line int) string {
+	for _, n := range f.tree.AST.Children {
+		if n.StartLine == line {
+			return n.Original
+		}
+	}
+	return ""
+}

@@ -22,3 +22,15 @@ func TestExcerptOfLines(t *testing.T) {
 		}
 	}
 }
+
+func TestOriginal(t *testing.T) {
+	f, err := Parse("D", []byte("# first\nfrom a\nARG V\nRUN echo $V \\\n # between\n  more\nRUN <<E\nx\nE\nCMD [\"sh\"]\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line, want := range map[int]string{1: "", 2: "from a", 4: "RUN echo $V   more", 5: "", 7: "RUN <<E", 10: `CMD ["sh"]`, 11: ""} {
+		if got := f.Original(line); got != want {
+			t.Errorf("line %d: %q, want %q", line, got, want)
+		}
+	}
+}

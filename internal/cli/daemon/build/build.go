@@ -89,7 +89,7 @@ func (b *build) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	b.sink = func(e progress.Event) { b.printer.Event(plainError(e)) }
+	b.sink = func(e progress.Event) { b.printer.Event(b.original(plainError(e))) }
 	made, err := b.do(ctx)
 	b.printer.Close()
 	if err != nil && ctx.Err() != nil {

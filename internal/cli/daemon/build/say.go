@@ -59,6 +59,24 @@ func plainError(e progress.Event) progress.Event {
 	return &plain
 }
 
+// original puts an instruction as it was written in place of its meaning, where
+// variables have values: the classic form shows that. A trigger (ONBUILD) is
+// written in no line of this file.
+func (b *build) original(e progress.Event) progress.Event {
+	s, ok := e.(*progress.Started)
+	if !ok || b.mode != printer.Classic || s.Number == 0 {
+		return e
+	}
+	written := b.file.Original(s.Line)
+	word, rest, _ := strings.Cut(written, " ")
+	if meant, _, _ := strings.Cut(s.Text, " "); !strings.EqualFold(word, meant) {
+		return e
+	}
+	as := *s
+	as.Text = strings.ToUpper(word) + " " + rest
+	return &as
+}
+
 // warn keeps a remark for the end.
 func (b *build) warn(s string) { b.warnings = append(b.warnings, s) }
 
