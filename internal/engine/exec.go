@@ -273,9 +273,9 @@ func (x *execution) stream(i int, stream any) (*os.File, error) {
 	if isNil(stream) {
 		return null()
 	}
-	// A file of ours is the host's root's: one in a user namespace could not open
-	// its own /dev/stdout, and its owner is not to be changed.
-	if f, ok := stream.(*os.File); ok && x.rec.IDs == nil && passable(f) {
+	// A file of ours is the host's root's: another user could not open its own
+	// /dev/stdout, and the file's owner is not to be changed.
+	if f, ok := stream.(*os.File); ok && x.rec.IDs == nil && x.in.ConsoleOwner == 0 && passable(f) {
 		return f, nil
 	}
 	r, w, err := pipe()

@@ -20,7 +20,8 @@ type output struct {
 const outputLimit = 2 * time.Second
 
 // stdio gives the program no input, and the caller's own files where they can
-// be handed to it, else pipes.
+// be handed to it, else pipes. A file that is not the program's user's cannot:
+// see giveStdio.
 func (s *step) stdio() (err error) {
 	if s.in.Stdio[0], err = null(); err != nil {
 		return err
@@ -37,7 +38,7 @@ func (s *step) output(w io.Writer) (*os.File, error) {
 	if isNil(w) {
 		return null()
 	}
-	if f, ok := w.(*os.File); ok && passable(f) {
+	if f, ok := w.(*os.File); ok && s.in.ConsoleOwner == 0 && passable(f) {
 		return duplicate(f)
 	}
 	var p [2]int
@@ -47,7 +48,8 @@ func (s *step) output(w io.Writer) (*os.File, error) {
 	// Our end can be waited for with a deadline; the program's is an ordinary one.
 	_ = unix.SetNonblock(p[0], true)
 	s.outputs = append(s.outputs, &output{from: os.NewFile(uintptr(p[0]), "pipe"), to: w})
-	return os.NewFile(uintptr(p[1]), "pipe"), nil
+	end := os.NewFile(uintptr(p[1]), "pipe")
+	return end, giveStdio(nil, s.in.ConsoleOwner, end)
 }
 
 // copyOutputs begins to pass on the output. The function that it returns waits

@@ -203,21 +203,3 @@ func checkUser(ids *userns.Range, u spec.User) error {
 func giveFile(ids *userns.Range, path string) error {
 	return os.Lchown(path, int(ids.UID), int(ids.GID))
 }
-
-// giveStdio makes the ends of pipes that the program gets its user's: else it
-// could not open /dev/stdout, as the host's root owns what this process makes.
-func giveStdio(ids *userns.Range, uid uint32, pipes ...*os.File) error {
-	if ids == nil {
-		return nil
-	}
-	owner, group, err := ids.Host(uid, 0)
-	if err != nil {
-		return err
-	}
-	for _, p := range pipes {
-		if err := p.Chown(int(owner), int(group)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
