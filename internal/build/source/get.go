@@ -57,9 +57,11 @@ func Get(ctx context.Context, address, tmpdir string, o GetOptions) (*Tree, erro
 		return nil, err
 	}
 	t.File = fileName(u)
-	if err = o.fetch(ctx, u, filepath.Join(t.dir, "files", t.File)); err != nil {
+	sum, err := o.fetch(ctx, u, filepath.Join(t.dir, "files", t.File))
+	if err != nil {
 		return nil, errors.Join(errdefs.Wrap(err, "fetch", u.Redacted()), t.Close())
 	}
+	t.Origin = &Origin{URL: withoutUser(address), Digest: sum}
 	return t, nil
 }
 
@@ -75,12 +77,13 @@ func fileName(u *url.URL) string {
 	}
 }
 
-func (o *GetOptions) fetch(ctx context.Context, u *url.URL, into string) error {
+// fetch writes what is at u into a new file, and returns its digest.
+func (o *GetOptions) fetch(ctx context.Context, u *url.URL, into string) (oci.Digest, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
-		return err
+		return "", err
 	}
 	req.Header.Set("User-Agent", "berth/"+buildinfo.Version)
 	// The bytes as they are: a client that unpacks on its own would change the checksum.
@@ -97,37 +100,37 @@ func (o *GetOptions) fetch(ctx context.Context, u *url.URL, into string) error {
 			err = ue.Err // the URL stands in front already, without its password
 		}
 		if cause := context.Cause(ctx); cause != nil {
-			return &errdefs.Error{Kind: errdefs.Cancelled, Err: cause}
+			return "", &errdefs.Error{Kind: errdefs.Cancelled, Err: cause}
 		}
-		return &errdefs.Error{Kind: errdefs.Unavailable, Err: err}
+		return "", &errdefs.Error{Kind: errdefs.Unavailable, Err: err}
 	}
 	defer res.Body.Close()
 	if err := checkStatus(res); err != nil {
-		return err
+		return "", err
 	}
 	if o.MaxSize > 0 && res.ContentLength > o.MaxSize {
-		return tooLarge(o.MaxSize)
+		return "", tooLarge(o.MaxSize)
 	}
 	f, err := os.OpenFile(into, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
-		return err
+		return "", err
 	}
 	sum, err := o.receive(f, res, cancel)
 	if err = errors.Join(err, f.Close()); err != nil {
 		if cause := context.Cause(ctx); cause != nil {
-			return cause
+			return "", cause
 		}
-		return err
+		return "", err
 	}
 	if o.Checksum != "" && sum != o.Checksum {
-		return errdefs.New(errdefs.Conflict, "digest mismatch %s: %s", sum, o.Checksum).
+		return "", errdefs.New(errdefs.Conflict, "digest mismatch %s: %s", sum, o.Checksum).
 			WithHint("the file is not the one that --checksum names: check where it comes from before you change the checksum")
 	}
 	changed := time.Unix(0, 0)
 	if at, err := http.ParseTime(res.Header.Get("Last-Modified")); err == nil {
 		changed = at
 	}
-	return os.Chtimes(into, changed, changed)
+	return sum, os.Chtimes(into, changed, changed)
 }
 
 func checkStatus(res *http.Response) error {

@@ -73,6 +73,9 @@ func TestGet(t *testing.T) {
 		if tree.File != want.name || string(content) != want.content || st.Mtim.Sec != want.mtime || st.Mode&0o7777 != 0o600 || done != 5 {
 			t.Errorf("%s: %s holds %q, %o, of %d; %d bytes", path, tree.File, content, st.Mode, st.Mtim.Sec, done)
 		}
+		if *tree.Origin != (Origin{URL: s.URL + path, Digest: oci.DigestOf(content)}) {
+			t.Errorf("%s: came from %+v", path, tree.Origin)
+		}
 		must(t, tree.Close())
 		if left, _ := os.ReadDir(tmp); len(left) != 0 {
 			t.Errorf("%s leaves %v", path, left)

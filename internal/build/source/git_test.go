@@ -230,6 +230,9 @@ func TestGit(t *testing.T) {
 		if strings.Contains(want, ".git ") != (tree.Revision != "") {
 			t.Errorf("%q: revision %q", address, tree.Revision)
 		}
+		if tree.Origin.URL != repo.url+address || len(tree.Origin.Commit) != 40 || tree.Revision != "" && tree.Revision != tree.Origin.Commit {
+			t.Errorf("%q: came from %+v", address, tree.Origin)
+		}
 		if strings.Contains(address, "mtime=commit") {
 			var st unix.Stat_t
 			must(t, unix.Fstatat(int(tree.Root().Fd()), "f", &st, 0))

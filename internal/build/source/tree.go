@@ -35,6 +35,8 @@ type Tree struct {
 	// the subdirectory: it stands for the content, as git's own files there
 	// differ with every clone. "" otherwise.
 	Revision string
+	// Origin is where the tree was fetched from; nil if it was here.
+	Origin *Origin
 
 	root  *os.File
 	dir   string // of the host, if it was made for the tree
