@@ -34,7 +34,18 @@ var images = sync.OnceValue(func() map[string]oci.ImageConfig {
 	return list
 })
 
-func resolve(_ context.Context, name string, _ oci.Platform) (*plan.Image, error) {
+// elsewhere is what every image says that is not in the list, for Dockerfiles
+// that were not written for it.
+func elsewhere(p oci.Platform) oci.ImageConfig {
+	return oci.ImageConfig{
+		OS: p.OS, Architecture: p.Architecture, Variant: p.Variant,
+		Config:  oci.RunConfig{Env: []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}, Cmd: []string{"/bin/sh"}},
+		RootFS:  oci.RootFS{Type: "layers", DiffIDs: []oci.Digest{oci.DigestOf(nil)}}, // one without layers is scratch to BuildKit
+		History: []oci.History{{CreatedBy: "ADD rootfs.tar / # buildkit"}},
+	}
+}
+
+func (o options) resolve(_ context.Context, name string, p oci.Platform) (*plan.Image, error) {
 	asked, err := reference.Parse(name)
 	if err != nil {
 		return nil, err
@@ -43,6 +54,9 @@ func resolve(_ context.Context, name string, _ oci.Platform) (*plan.Image, error
 		if n, err := reference.Parse(known); err == nil && n == asked {
 			return &plan.Image{Name: name, Config: c}, nil
 		}
+	}
+	if o.anyImage {
+		return &plan.Image{Name: name, Config: elsewhere(p)}, nil
 	}
 	return nil, errdefs.New(errdefs.NotFound, "image %s", name)
 }
@@ -55,7 +69,7 @@ func askBerth(text string, o options) (*facts, error) {
 	}
 	opt := dockerfile.Options{
 		BuildArgs: o.args, Labels: o.labels, Target: o.target, Network: o.network,
-		BuildPlatform: oci.Platform{OS: "linux", Architecture: "amd64"}, Resolve: resolve,
+		BuildPlatform: oci.Platform{OS: "linux", Architecture: "amd64"}, Resolve: o.resolve,
 	}
 	if o.platform != "" {
 		if opt.Platform, err = oci.ParsePlatform(o.platform); err != nil {

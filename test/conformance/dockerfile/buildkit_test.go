@@ -24,17 +24,24 @@ import (
 )
 
 // registry answers BuildKit from the same images as berth.
-type registry map[string]oci.ImageConfig
+type registry options
 
-func (r registry) ResolveImageConfig(_ context.Context, ref string, _ sourceresolver.Opt) (string, digest.Digest, []byte, error) {
-	for name, c := range r {
+func (r registry) ResolveImageConfig(_ context.Context, ref string, o sourceresolver.Opt) (string, digest.Digest, []byte, error) {
+	for name, c := range images() {
 		n, err := reference.ParseNormalizedNamed(name)
 		if err == nil && reference.TagNameOnly(n).String() == ref {
-			text, err := json.Marshal(c)
-			return ref, digest.FromBytes(text), text, err
+			return answer(ref, c)
 		}
 	}
+	if p := o.ImageOpt.Platform; r.anyImage {
+		return answer(ref, elsewhere(oci.Platform{OS: p.OS, Architecture: p.Architecture, Variant: p.Variant}))
+	}
 	return "", "", nil, fmt.Errorf("%s: not found", ref)
+}
+
+func answer(ref string, c oci.ImageConfig) (string, digest.Digest, []byte, error) {
+	text, err := json.Marshal(c)
+	return ref, digest.FromBytes(text), text, err
 }
 
 // askBuildKit returns what BuildKit makes of a text.
@@ -48,7 +55,7 @@ func askBuildKit(text string, o options) (*facts, error) {
 			Hostname:       o.args["BUILDKIT_SANDBOX_HOSTNAME"],
 			BuildPlatforms: []ocispecs.Platform{{OS: "linux", Architecture: "amd64"}},
 		},
-		MetaResolver: registry(images()), LLBCaps: &caps,
+		MetaResolver: registry(o), LLBCaps: &caps,
 		Warn: func(rule, _, _, detail string, where []parser.Range) {
 			mu.Lock()
 			defer mu.Unlock()

@@ -1,12 +1,15 @@
 package dockerfile
 
 import (
+	"flag"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"golang.org/x/tools/txtar"
+
+	"berth/internal/build/dockerfile"
 )
 
 // options are a case's, as internal/build/dockerfile writes them.
@@ -14,6 +17,7 @@ type options struct {
 	target, network, platform string
 	args, labels              map[string]string
 	contexts                  bool
+	anyImage                  bool // there is an image of every name
 }
 
 func readOptions(t *testing.T, text string) options {
@@ -45,6 +49,8 @@ func readOptions(t *testing.T, text string) options {
 var deliberate = map[string]string{
 	"args/syntax-arg":            "BuildKit's gateway would start the front end's image; berth runs none",
 	"directives/syntax-version":  "the same",
+	"directives/syntax-fork":     "the same",
+	"directives/syntax-variant":  "the same",
 	"args/value-too-long":        "no program could be started with the variable",
 	"copy/exclude-bad":           "BuildKit notices when it copies",
 	"copy/add-scheme":            "BuildKit looks for a file of that name",
@@ -101,6 +107,36 @@ func TestFiles(t *testing.T) {
 			compareOne(t, topic, string(text), options{args: map[string]string{}})
 			compareOne(t, topic, string(text), options{args: map[string]string{"VERSION": "9", "HTTP_PROXY": "http://p"}, platform: "linux/arm64"})
 		})
+	}
+	others, err := filepath.Glob(*more)
+	if err != nil || *more != "" && len(others) == 0 {
+		t.Fatalf("no files match %s", *more)
+	}
+	for _, name := range others {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Run(name, func(t *testing.T) { compareStages(t, name, string(text)) })
+	}
+}
+
+var more = flag.String("files", "", "a pattern of more Dockerfiles, which TestFiles compares stage by stage")
+
+// compareStages compares a file with each of its stages as the target.
+func compareStages(t *testing.T, topic, text string) {
+	for _, platform := range []string{"linux/amd64", "linux/arm64"} {
+		o := options{args: map[string]string{}, platform: platform, anyImage: true}
+		compareOne(t, topic, text, o)
+		file, err := dockerfile.Parse("Dockerfile", []byte(text))
+		if err != nil {
+			return
+		}
+		for _, s := range file.Stages() {
+			if o.target = s.Name; o.target != "" {
+				compareOne(t, topic+" target "+o.target, text, o)
+			}
+		}
 	}
 }
 
