@@ -31,12 +31,13 @@ type ArchiveOptions struct {
 	// Annotations of what is written: of each manifest, of the index over
 	// several platforms, and of the descriptors that point to these.
 	Manifest, Index, ManifestDescriptor, IndexDescriptor map[string]string
+	Attest                                               Attest // needs an index, which Docker's format has not
 	Events                                               progress.Sink
 }
 
 // Written is what was exported.
 type Written struct {
-	Descriptor oci.Descriptor // of the manifest, or of the index over several
+	Descriptor oci.Descriptor // of the manifest, or of the index over several and their attestations
 	Configs    []oci.Digest   // one for each platform: the image ids
 }
 
@@ -103,14 +104,20 @@ func build(ctx context.Context, v *vertex, results []*solve.Result, o *ArchiveOp
 		}
 	}()
 	s := openStores(o.DataRoot)
-	var manifests []oci.Descriptor
+	var manifests, attestations []oci.Descriptor
 	for _, r := range results {
 		d, err := l.add(ctx, v, s, r, o)
 		if err != nil {
 			return nil, err
 		}
 		manifests = append(manifests, d)
+		about, err := l.attest(ctx, v, r, d, o)
+		if err != nil {
+			return nil, err
+		}
+		attestations = append(attestations, about...)
 	}
+	manifests = append(manifests, attestations...)
 	l.Descriptor = manifests[0]
 	if len(manifests) > 1 {
 		x := oci.Index{SchemaVersion: 2, MediaType: oci.MediaTypeIndex, Manifests: manifests, Annotations: o.Index}

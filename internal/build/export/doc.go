@@ -17,6 +17,9 @@
 // each layer once; what is compressed waits in files without a name, which the
 // kernel deletes with the process.
 //
+// What is said about a result (Attest) goes along: beside the image of the store,
+// into the index of an archive, as more files among files.
+//
 // Equal inputs give equal bytes. The times in the config are those of
 // SOURCE_DATE_EPOCH if it was given, or the times when the layers were first
 // made; with Rewrite the files in the layers bear none that is later.

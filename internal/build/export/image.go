@@ -21,6 +21,7 @@ type ImageOptions struct {
 	// Rewrite gives files that are later than SOURCE_DATE_EPOCH that time; it
 	// needs the epoch (rewrite-timestamp=true).
 	Rewrite bool
+	Attest  Attest
 	Events  progress.Sink
 }
 
@@ -67,6 +68,15 @@ func Image(ctx context.Context, r *solve.Result, o ImageOptions) (_ *catalog.Ima
 		return nil, err
 	}
 	v.part("writing image " + img.ID.String())()
+	said, err := o.Attest.of(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	if len(said) > 0 {
+		if err := r.Lease.Attest(img.ID, said); err != nil {
+			return nil, err
+		}
+	}
 	for _, n := range o.Names {
 		if _, err := s.images.Tag(n, img.ID); err != nil {
 			return nil, err

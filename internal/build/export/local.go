@@ -21,7 +21,11 @@ type FilesOptions struct {
 	DataRoot string
 	// Split puts the files of each platform into a directory of its own
 	// (linux_amd64). It is needed for several results.
-	Split  bool
+	Split bool
+	// Attest makes more files, in the top directory, named Prefix and
+	// provenance.json or sbom.spdx.json.
+	Attest Attest
+	Prefix string
 	Events progress.Sink
 }
 
@@ -42,14 +46,14 @@ func Local(ctx context.Context, dir string, results []*solve.Result, o FilesOpti
 				return errdefs.New(errdefs.Internal, "cannot make %s", at)
 			}
 		}
-		if err := local(ctx, at, r, o.DataRoot); err != nil {
+		if err := local(ctx, at, r, &o); err != nil {
 			return errdefs.Wrap(err, "write", at)
 		}
 	}
 	return nil
 }
 
-func local(ctx context.Context, dir string, r *solve.Result, dataRoot string) error {
+func local(ctx context.Context, dir string, r *solve.Result, o *FilesOptions) error {
 	into, err := rootpath.OpenRoot(dir)
 	if err != nil {
 		return err
@@ -58,7 +62,7 @@ func local(ctx context.Context, dir string, r *solve.Result, dataRoot string) er
 	out, in := io.Pipe()
 	sent := make(chan error, 1)
 	go func() {
-		err := pack(ctx, in, r, dataRoot, "", mine)
+		err := pack(ctx, in, r, o, "", mine)
 		in.CloseWithError(err)
 		sent <- err
 	}()
@@ -84,34 +88,50 @@ func Tar(ctx context.Context, w io.Writer, results []*solve.Result, o FilesOptio
 		return errdefs.New(errdefs.Internal, "several platforms in one tar need Split")
 	}
 	if !o.Split {
-		return pack(ctx, w, results[0], o.DataRoot, "", nil)
+		return pack(ctx, w, results[0], &o, "", nil)
 	}
 	for i, r := range results {
 		part := w
 		if i < len(results)-1 {
 			part = &withoutEnd{w: w}
 		}
-		if err := pack(ctx, part, r, o.DataRoot, platformDir(r.Plan.Platform), nil); err != nil {
+		if err := pack(ctx, part, r, &o, platformDir(r.Plan.Platform), nil); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// pack writes the files of a result as a tar, below a directory of that name.
-func pack(ctx context.Context, w io.Writer, r *solve.Result, dataRoot, name string, owner func(uint32, uint32) (uint32, uint32, error)) error {
-	o := archive.PackOptions{Name: name, Precise: r.Plan.Epoch == nil, MapOwner: owner, Latest: r.Plan.Epoch}
-	if r.TopLayer == "" {
-		_, err := w.Write(make([]byte, endOfTar)) // a tar without entries
-		return err
-	}
-	root, err := snapshot.Open(dataRoot).MountTree(ctx, r.TopLayer)
+// pack writes the files of a result as a tar, below a directory of that name,
+// with the attestations about them.
+func pack(ctx context.Context, w io.Writer, r *solve.Result, o *FilesOptions, name string, owner func(uint32, uint32) (uint32, uint32, error)) error {
+	said, err := o.Attest.of(ctx, r)
 	if err != nil {
 		return err
 	}
-	defer root.Close()
-	_, err = archive.Pack(ctx, w, root, "/", o)
-	return err
+	var root *os.File
+	if r.TopLayer != "" {
+		if root, err = snapshot.Open(o.DataRoot).MountTree(ctx, r.TopLayer); err != nil {
+			return err
+		}
+		defer root.Close()
+	}
+	tree := func(w io.Writer) error {
+		if root == nil {
+			_, err := w.Write(make([]byte, endOfTar)) // a tar without entries
+			return err
+		}
+		_, err := archive.Pack(ctx, w, root, "/", archive.PackOptions{Name: name, Precise: r.Plan.Epoch == nil, MapOwner: owner, Latest: r.Plan.Epoch})
+		return err
+	}
+	if len(said) == 0 {
+		return tree(w)
+	}
+	a := &attested{said: said, prefix: o.Prefix, dir: name, at: r.Plan.Epoch, owner: owner}
+	if err := a.check(root); err != nil {
+		return err
+	}
+	return a.write(w, tree)
 }
 
 func platformDir(p oci.Platform) string { return strings.ReplaceAll(p.String(), "/", "_") }
