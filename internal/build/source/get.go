@@ -61,7 +61,7 @@ func Get(ctx context.Context, address, tmpdir string, o GetOptions) (*Tree, erro
 	if err != nil {
 		return nil, errors.Join(errdefs.Wrap(err, "fetch", u.Redacted()), t.Close())
 	}
-	t.Origin = &Origin{URL: withoutUser(address), Digest: sum}
+	t.Origin = &Origin{URL: WithoutUser(address), Digest: sum}
 	return t, nil
 }
 

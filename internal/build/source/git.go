@@ -67,7 +67,7 @@ func Git(ctx context.Context, address, tmpdir string, o GitOptions) (*Tree, erro
 		if c.keep {
 			t.Revision = c.commit
 		}
-		t.Origin = &Origin{URL: withoutUser(address), Commit: c.commit}
+		t.Origin = &Origin{URL: WithoutUser(address), Commit: c.commit}
 		err = t.enter(ref.Subdir)
 	}
 	if err != nil {

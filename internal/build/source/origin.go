@@ -13,9 +13,9 @@ type Origin struct {
 	Commit string     // of the repository: hex digits; "" for a file
 }
 
-// withoutUser removes who is asking from an address: a name before the host is
+// WithoutUser removes who is asking from an address: a name before the host is
 // often a token. What is no URL (git@host:path) names an account of the server.
-func withoutUser(address string) string {
+func WithoutUser(address string) string {
 	scheme, rest, ok := strings.Cut(address, "://")
 	if !ok {
 		return address

@@ -10,7 +10,7 @@ func TestWithoutUser(t *testing.T) {
 		"https://a@b@host":                    "https://host",
 		"git@host:path.git":                   "git@host:path.git",
 	} {
-		if got := withoutUser(in); got != want {
+		if got := WithoutUser(in); got != want {
 			t.Errorf("%s: %s, want %s", in, got, want)
 		}
 	}

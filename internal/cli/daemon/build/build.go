@@ -18,6 +18,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -74,8 +75,11 @@ type build struct {
 	*request
 	printID bool
 
-	printer  *printer.Printer
-	sink     progress.Sink
+	printer    *printer.Printer
+	sink       progress.Sink
+	started    time.Time
+	invocation string
+
 	work     *workspace
 	contexts *contexts
 	text     definition
@@ -89,6 +93,7 @@ func (b *build) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	b.started, b.invocation = time.Now(), newInvocation()
 	b.sink = func(e progress.Event) { b.printer.Event(b.original(plainError(e))) }
 	made, err := b.do(ctx)
 	b.printer.Close()

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 
 	"berth/internal/build/dockerfile"
 	"berth/internal/build/ignore"
@@ -30,10 +32,31 @@ type contexts struct {
 	secrets  secrets
 
 	main     *source.Tree
+	from     *source.Origin // of the main context; nil: it was here
 	list     []named
 	images   map[string]dockerfile.Context
 	trees    []*source.Tree
 	memories []*source.Memory
+
+	mu      sync.Mutex // guards fetched: steps run at the same time
+	fetched []source.Origin
+}
+
+// note remembers where a tree was fetched from.
+func (c *contexts) note(t *source.Tree) {
+	if t.Origin == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.fetched = append(c.fetched, *t.Origin)
+}
+
+// origins are the places that the build has fetched from so far.
+func (c *contexts) origins() []source.Origin {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.fetched)
 }
 
 // prepare looks at every named context: images are for the plan, directories must be there.
@@ -221,6 +244,14 @@ func (c *contexts) checkout(ctx context.Context, at string, o source.GitOptions)
 
 // remote is solve.Options.Remote.
 func (c *contexts) remote(ctx context.Context, at string, op *plan.Copy) (*source.Tree, error) {
+	t, err := c.get(ctx, at, op)
+	if err == nil {
+		c.note(t)
+	}
+	return t, err
+}
+
+func (c *contexts) get(ctx context.Context, at string, op *plan.Copy) (*source.Tree, error) {
 	if _, git, err := source.ParseGit(at); err != nil || git {
 		o := source.GitOptions{KeepGitDir: op.KeepGitDir, Commit: op.Checksum}
 		c.gitOptions(&o)
@@ -237,6 +268,7 @@ func (c *contexts) keep(t *source.Tree, err error) (*source.Tree, error) {
 	}
 	t.RootOwned = true
 	c.trees = append(c.trees, t)
+	c.note(t)
 	return t, nil
 }
 

@@ -44,7 +44,9 @@ func (c *contexts) definition(ctx context.Context, r *request, in io.Reader) (d 
 	case k == directory:
 		return c.fromDirectory(ctx, r, in)
 	case k == repository:
-		c.main, err = c.checkout(ctx, r.context, source.GitOptions{})
+		if c.main, err = c.checkout(ctx, r.context, source.GitOptions{}); err == nil {
+			c.from = c.main.Origin
+		}
 	default:
 		d, err = c.fromStream(ctx, r.context, k, in)
 	}
@@ -82,7 +84,7 @@ func (c *contexts) fromDirectory(ctx context.Context, r *request, in io.Reader) 
 	}
 	d = definition{name: r.file}
 	if source.IsURL(r.file) {
-		d.text, err = c.fetched(ctx, r.file)
+		d.text, err = c.fetchText(ctx, r.file)
 	} else {
 		d.text, err = readFile(r.file)
 	}
@@ -155,6 +157,9 @@ func (c *contexts) fromStream(ctx context.Context, at string, k kind, in io.Read
 	if err != nil {
 		return d, err
 	}
+	if k == address {
+		c.from = &c.origins()[0] // the first that was fetched
+	}
 	defer f.Close()
 	if isArchive(f) {
 		c.main, err = c.unpack(ctx, f)
@@ -171,8 +176,8 @@ func (c *contexts) fromStream(ctx context.Context, at string, k kind, in io.Read
 	return d, err
 }
 
-// fetched gets a Dockerfile from an address.
-func (c *contexts) fetched(ctx context.Context, at string) ([]byte, error) {
+// fetchText gets a Dockerfile from an address.
+func (c *contexts) fetchText(ctx context.Context, at string) ([]byte, error) {
 	f, _, err := c.download(ctx, at, address)
 	if err != nil {
 		return nil, err

@@ -36,6 +36,7 @@ type flags struct {
 	noCacheFilter        []string
 	cacheFrom            flagvalue.List
 	progress             string
+	lookup               func(string) (string, bool) // of the environment
 
 	// Of RUN's containers.
 	network, cgroupParent  string
@@ -56,6 +57,7 @@ type flags struct {
 // bind defines the flags. Names, forms and messages are those of docker build
 // and docker buildx build.
 func (f *flags) bind(fs *pflag.FlagSet, env *command.Env) {
+	f.lookup = env.LookupEnv
 	progress := "auto"
 	if kit, ok := env.LookupEnv("DOCKER_BUILDKIT"); ok && (kit == "0" || kit == "false") {
 		progress = "classic" // it asks Docker for its first builder; here the output is the difference
@@ -104,10 +106,10 @@ func (f *flags) bindResult(fs *pflag.FlagSet) {
 	fs.BoolVar(&f.squash, "squash", false, "Make one layer of all new ones")
 	fs.StringVar(&f.iidFile, "iidfile", "", "Write the image's id to this file")
 	fs.StringVar(&f.metadataFile, "metadata-file", "", "Write digest and names of the result to this file, as JSON")
-	fs.Var(&f.attest, "attest", "Attestation to attach (type=sbom, type=provenance)")
+	fs.Var(&f.attest, "attest", "Attach a document about the image: type=provenance,mode=min|max or type=sbom")
 	f.attest.Check = checked(parseFields)
-	fs.StringVar(&f.provenance, "provenance", "", "Attach how the image was made")
-	fs.StringVar(&f.sbom, "sbom", "", "Attach a list of what the image has inside")
+	fs.StringVar(&f.provenance, "provenance", "", "Attach how the image was made (true, false, mode=min, mode=max)")
+	fs.StringVar(&f.sbom, "sbom", "", "Attach a list of the packages inside")
 	fs.Lookup("provenance").NoOptDefVal, fs.Lookup("sbom").NoOptDefVal = "true", "true"
 	fs.BoolVar(&f.check, "check", false, "Look for mistakes in the Dockerfile and build nothing")
 	fs.StringVar(&f.call, "call", "build", "What to do: build, check, outline, targets")

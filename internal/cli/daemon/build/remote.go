@@ -38,6 +38,7 @@ func (c *contexts) download(ctx context.Context, at string, k kind) (f *os.File,
 		return nil, "", err
 	}
 	c.trees = append(c.trees, t)
+	c.note(t)
 	fd, err := openAt(t)
 	return fd, t.File, err
 }

@@ -30,7 +30,12 @@ type request struct {
 	outputs     []destination
 	// allowHost and allowInsecure are the consents of --allow.
 	allowHost, allowInsecure bool
+	attestations             attestations
 }
+
+// epochVariable is the time that a reproducible build is of, a build argument. As
+// with buildx the environment's counts if none is given.
+const epochVariable = "SOURCE_DATE_EPOCH"
 
 // named is a build context with a name of the user's.
 type named struct{ name, at string }
@@ -38,35 +43,30 @@ type named struct{ name, at string }
 // request judges the flags together.
 func (f *flags) request(context string) (*request, error) {
 	r := &request{flags: f, context: context, labels: flagvalue.Pairs(f.labels.Values), buildArgs: map[string]string{}}
-	for _, step := range [...]func() error{r.refuse, r.values, r.results, r.consents, r.doing} {
-		if err := step(); err != nil {
-			return nil, err
-		}
-	}
 	for _, a := range f.args.Values {
 		if name, value, ok := strings.Cut(a, "="); ok {
 			r.buildArgs[name] = value
 		}
 	}
+	if v, ok := f.lookup(epochVariable); ok && v != "" && r.buildArgs[epochVariable] == "" {
+		r.buildArgs[epochVariable] = v
+	}
+	for _, step := range [...]func() error{r.refuse, r.values, r.results, r.consents, r.doing, r.attesting} {
+		if err := step(); err != nil {
+			return nil, err
+		}
+	}
 	return r, nil
 }
 
-// refuse says what berth cannot do, before anything is done. What is off by its
-// value is no request.
+// refuse says what berth cannot do, before anything is done.
 func (r *request) refuse() error {
-	off := func(v string) bool { return v == "" || v == "false" || v == "0" || v == "off" }
 	unsupported := func(what, hint string) error {
 		return errdefs.New(errdefs.Unsupported, "%s", what).WithHint("%s", hint)
 	}
-	attestation := slices.ContainsFunc(r.attest.Values, func(s string) bool {
-		fields, _ := parseFields(s) // checked when it was read
-		return !slices.ContainsFunc(fields, func(f field) bool { return f.key == "disabled" && !off(f.value) })
-	})
 	switch {
 	case r.push:
 		return unsupported("cannot push: berth cannot upload images yet", "build without --push, and write the image out with --output type=oci,dest=FILE")
-	case attestation || !off(r.provenance) || !off(r.sbom):
-		return unsupported("cannot attach attestations (--attest, --provenance, --sbom): berth cannot make them yet", "leave the flag out, or say =false")
 	case r.squash:
 		return unsupported("cannot squash layers", "use a last stage 'FROM scratch' with 'COPY --from=... / /'; it has one layer")
 	case r.policy != "":

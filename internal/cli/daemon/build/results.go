@@ -39,13 +39,18 @@ func (b *build) put(ctx context.Context, o *destination, r *solve.Result, m *mad
 	case "image":
 		return b.store(ctx, o, r, m)
 	case "local":
-		return export.Local(ctx, o.dest, []*solve.Result{r}, export.FilesOptions{DataRoot: b.Env.DataRoot, Split: isTrue(o.attrs["platform-split"]), Events: b.sink})
+		return export.Local(ctx, o.dest, []*solve.Result{r}, b.files(o))
 	case "tar":
-		return b.write(o, func(w io.Writer) error {
-			return export.Tar(ctx, w, []*solve.Result{r}, export.FilesOptions{DataRoot: b.Env.DataRoot, Split: isTrue(o.attrs["platform-split"]), Events: b.sink})
-		})
+		return b.write(o, func(w io.Writer) error { return export.Tar(ctx, w, []*solve.Result{r}, b.files(o)) })
 	}
 	return b.archive(ctx, o, r, m)
+}
+
+// files are the options of an output that is files.
+func (b *build) files(o *destination) export.FilesOptions {
+	return export.FilesOptions{
+		DataRoot: b.Env.DataRoot, Split: isTrue(o.attrs["platform-split"]), Attest: b.attestTo(o.kind), Prefix: o.attrs["attestation-prefix"], Events: b.sink,
+	}
 }
 
 // store makes an image of the store, and names it.
@@ -55,7 +60,7 @@ func (b *build) store(ctx context.Context, o *destination, r *solve.Result, m *m
 	}
 	img, err := export.Image(ctx, r, export.ImageOptions{
 		DataRoot: b.Env.DataRoot, Names: b.tags, Rewrite: isTrue(o.attrs["rewrite-timestamp"]), Events: b.sink,
-		Parent: b.above(r),
+		Parent: b.above(r), Attest: b.attestTo(o.kind),
 	})
 	if err != nil {
 		return err
@@ -79,7 +84,7 @@ func (b *build) above(r *solve.Result) oci.Digest {
 func (b *build) archive(ctx context.Context, o *destination, r *solve.Result, m *made) error {
 	a := export.ArchiveOptions{
 		DataRoot: b.Env.DataRoot, Names: b.tags, Docker: o.kind == "docker", Rewrite: isTrue(o.attrs["rewrite-timestamp"]),
-		Manifest: map[string]string{}, Events: b.sink,
+		Manifest: map[string]string{}, Attest: b.attestTo(o.kind), Events: b.sink,
 	}
 	var err error
 	if a.Compression, err = export.ParseCompression(o.attrs["compression"]); err != nil {

@@ -151,9 +151,14 @@ func TestRefused(t *testing.T) {
 		"--push":                                 "cannot push",
 		"-o type=registry":                       "cannot push",
 		"--squash":                               "cannot squash",
-		"--sbom":                                 "attestations",
-		"--provenance=mode=max":                  "attestations",
-		"--attest type=sbom":                     "attestations",
+		"--sbom=generator=x":                     "generator",
+		"--provenance=mode=all":                  "mode is min or max",
+		"--provenance=version=v0.2":              "version v1",
+		"--provenance=reproducible=maybe":        "true or false",
+		"--attest type=vex":                      "unknown attestation type",
+		"--attest mode=min":                      "type not specified",
+		"--attest type=sbom,x=y":                 "unknown parameter",
+		"--sbom -o type=docker,dest=x":           "no attestations",
 		"--policy x":                             "policies",
 		"--isolation hyperv":                     "hyperv",
 		"--security-opt x":                       "--security-opt",
@@ -178,5 +183,57 @@ func TestRefused(t *testing.T) {
 		if errdefs.KindOf(err) == errdefs.Unsupported && errdefs.HintOf(err) == "" {
 			t.Errorf("%s: no next step", args)
 		}
+	}
+}
+
+// Archives have provenance unless somebody says otherwise; the store has what was asked for.
+func TestAttesting(t *testing.T) {
+	type want struct {
+		store, archive, files string
+	}
+	for args, w := range map[string]want{
+		"":                                 {"", "min", ""},
+		"BUILDX_NO_DEFAULT_ATTESTATIONS=1": {},
+		"BUILDX_NO_DEFAULT_ATTESTATIONS=0": {"", "min", ""},
+		"SOURCE_DATE_EPOCH=1":              {},
+		"--provenance=false":               {},
+		"--provenance":                     {"max", "max", "max"},
+		"--provenance=mode=min":            {"min", "min", "min"},
+		"--attest type=provenance,mode=min,inline-only=true":         {"min", "min", ""},
+		"--attest type=provenance,mode=min --attest type=provenance": {"max", "max", "max"},
+		"--sbom":                           {"sbom", "min sbom", "sbom"},
+		"--sbom --provenance=false":        {"sbom", "sbom", "sbom"},
+		"--attest type=sbom,disabled=true": {"", "min", ""},
+	} {
+		env := map[string]string{}
+		var flags []string
+		for _, a := range strings.Fields(args) {
+			if name, value, ok := strings.Cut(a, "="); ok && !strings.HasPrefix(a, "-") && name == strings.ToUpper(name) {
+				env[name] = value
+			} else {
+				flags = append(flags, a)
+			}
+		}
+		r, err := parse(t, func(name string) (string, bool) { v, ok := env[name]; return v, ok }, flags...)
+		if err != nil {
+			t.Errorf("%s: %v", args, err)
+			continue
+		}
+		got := func(kind string) string {
+			var said []string
+			if r.attestations.wantsProvenance(kind) {
+				said = append(said, string(r.attestations.provenance.Mode))
+			}
+			if r.attestations.sbom {
+				said = append(said, "sbom")
+			}
+			return strings.Join(said, " ")
+		}
+		if have := (want{got("image"), got("oci"), got("tar")}); have != w {
+			t.Errorf("%s: %+v, want %+v", args, have, w)
+		}
+	}
+	if _, err := parse(t, func(string) (string, bool) { return "maybe", true }); err == nil {
+		t.Error("a variable that is neither true nor false was accepted")
 	}
 }
