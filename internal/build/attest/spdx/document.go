@@ -110,7 +110,7 @@ func New(inv *packages.Inventory, o Options) (*Document, error) {
 	d.relate(documentID, "DESCRIBES", imageID)
 	if inv.Distro.ID != "" {
 		os := element(distroID, inv.Distro.ID)
-		os.VersionInfo, os.Summary, os.Purpose = inv.Distro.VersionID, inv.Distro.Name, "OPERATING-SYSTEM"
+		os.VersionInfo, os.Summary, os.Purpose = inv.Distro.VersionID, inv.Distro.Name, "OPERATING_SYSTEM"
 		d.Packages = append(d.Packages, os)
 		d.relate(imageID, "CONTAINS", distroID)
 	}

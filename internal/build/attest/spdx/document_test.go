@@ -129,6 +129,8 @@ func TestLicences(t *testing.T) {
 		{[]string{"LGPL-2.1+ or BSD-3-clause", "Apache-2"}, "(LGPL-2.1-or-later OR BSD-3-Clause) AND Apache-2.0"},
 		{[]string{"GPL-2.0-only AND (MIT OR ISC)"}, "GPL-2.0-only AND (MIT OR ISC)"},
 		{[]string{"MPL-2.0+"}, "MPL-2.0+"},
+		{[]string{"GPL-1+ or MIT, and ISC, or Zlib"}, "((GPL-1.0-or-later OR MIT) AND ISC) OR Zlib"},
+		{[]string{"GPL-2, MIT"}, "LicenseRef-GPL-2--MIT-" + shortSum("GPL-2, MIT")},
 		{[]string{"public-domain"}, "LicenseRef-public-domain"},
 		{[]string{"GPL-2+ with openssl"}, "LicenseRef-GPL-2--with-openssl-" + shortSum("GPL-2+ with openssl")},
 		{[]string{"GPL2 BSD"}, "LicenseRef-GPL2-BSD-" + shortSum("GPL2 BSD")},

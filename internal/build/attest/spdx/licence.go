@@ -88,8 +88,12 @@ type term struct {
 // maxDepth bounds parentheses in parentheses.
 const maxDepth = 50
 
-// lex splits an expression at blanks and parentheses.
+// lex splits an expression at blanks and parentheses. In Debian's notation a
+// comma ends a group: "a or b, and c" is "(a or b) and c".
 func lex(text string) []string {
+	if n := strings.Count(text, ","); n <= maxDepth {
+		text = strings.Repeat("(", n) + strings.ReplaceAll(text, ",", ")")
+	}
 	text = strings.NewReplacer("(", " ( ", ")", " ) ").Replace(text)
 	return strings.Fields(text)
 }
