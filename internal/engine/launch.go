@@ -38,6 +38,7 @@ type launch struct {
 	rootfsDir string
 	rootfs    *os.File
 	filesDir  string // holds its /etc/hosts and the like
+	anywhere  bool   // /etc/hosts is the same wherever and whenever it starts
 	group     *cgroup.Group
 	release   func() error // ends what kept the group alive before the container was in it
 	cgroupDir *os.File

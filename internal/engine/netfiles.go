@@ -4,7 +4,9 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
@@ -134,6 +136,11 @@ func (s *launch) writeNetworkFiles() error {
 func (s *launch) hosts() ([]byte, error) {
 	own, gateway := network.HostName{}, netip.Addr{}
 	switch {
+	case s.net != nil && s.anywhere:
+		own = network.HostName{Addr: "127.0.0.1", Names: hostNames(&s.r.Config)}
+		if slices.ContainsFunc(s.h.ExtraHosts, func(e string) bool { return strings.HasSuffix(e, network.HostGateway) }) {
+			gateway = s.net.Settings.Gateway
+		}
 	case s.net != nil:
 		own, gateway = network.HostName{Addr: s.net.Address.String(), Names: hostNames(&s.r.Config)}, s.net.Settings.Gateway
 	case s.h.NetworkMode == "host" && len(s.h.ExtraHosts) == 0:

@@ -143,6 +143,7 @@ func (e *Engine) newStep(r *StepRequest) (*step, error) {
 		return nil, err
 	}
 	s := &step{launch: launch{e: e, r: rec, h: &rec.HostConfig, cu: cleanup.New(), filesDir: e.stepDir(r.ID)}, req: r}
+	s.anywhere = true // what a program copies from there into a layer is the same in every build
 	s.in.OwnWorkingDir = true
 	return s, nil
 }

@@ -636,11 +636,15 @@ func testStepNetworks(b *stepBed) {
 	}
 	out, res, d := b.sh(look+"; nc -w 5 $(ip route | awk '/default/ {print $3}') 9 2>&1", StepRequest{NetworkMode: "default", DNS: []string{"192.0.2.53"}, DNSSearch: []string{"example.org"}, DNSOptions: []string{"ndots:2"}})
 	if !regexp.MustCompile(`eth0 +inet 172\.17\.`).MatchString(out) || !strings.Contains(out, "nameserver 192.0.2.53") || !strings.Contains(out, "search example.org") ||
-		!strings.Contains(out, "ndots:2") || !strings.Contains(out, "\tbuildkitsandbox") || !strings.Contains(out, "Connection refused") {
+		!strings.Contains(out, "ndots:2") || !strings.Contains(out, "\n127.0.0.1\tbuildkitsandbox") || strings.Contains(out, "host.docker.internal") || !strings.Contains(out, "Connection refused") {
 		b.Errorf("default: %+v\n%s", res, out)
 	}
 	if _, names := b.commit(d); names != "" {
 		b.Errorf("the layer holds %s", names)
+	}
+	out, _, _ = b.sh("cat /etc/hosts", StepRequest{NetworkMode: "default", ExtraHosts: []string{"me:host-gateway"}})
+	if !regexp.MustCompile(`(?m)^172\.17\.[0-9.]+\tme$`).MatchString(out) {
+		b.Errorf("host-gateway:\n%s", out)
 	}
 	out, _, d = b.sh(look+"; echo 10.0.0.1 x >> /etc/hosts; echo >> /etc/resolv.conf", StepRequest{NetworkMode: "host", ExtraHosts: []string{"db:10.1.2.3"}})
 	if !strings.Contains(out, "br-") || !strings.Contains(out, "10.1.2.3\tdb") || !strings.Contains(out, "nameserver") {
