@@ -388,7 +388,7 @@ func TestLocalAndTar(t *testing.T) {
 	}
 }
 
-func tarNames(t *testing.T, r io.Reader) string {
+func tarNames(t testing.TB, r io.Reader) string {
 	t.Helper()
 	var names []string
 	for a := tar.NewReader(r); ; {

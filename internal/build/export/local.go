@@ -59,20 +59,31 @@ func local(ctx context.Context, dir string, r *solve.Result, o *FilesOptions) er
 		return err
 	}
 	defer into.Close()
+	return through(func(w io.Writer) error { return pack(ctx, w, r, o, "", mine) }, func(tar io.Reader) error {
+		_, err := archive.Apply(ctx, into, tar, archive.ApplyOptions{Plain: true})
+		return err
+	})
+}
+
+// through lets consume read what produce writes, at the same time. The error is
+// the first one's that has a reason of its own.
+func through(produce func(io.Writer) error, consume func(io.Reader) error) error {
 	out, in := io.Pipe()
 	sent := make(chan error, 1)
 	go func() {
-		err := pack(ctx, in, r, o, "", mine)
+		err := produce(in)
 		in.CloseWithError(err)
 		sent <- err
 	}()
-	_, err = archive.Apply(ctx, into, out, archive.ApplyOptions{Plain: true})
-	out.CloseWithError(errors.New("the reader has gone"))
-	if serr := <-sent; serr != nil && err == nil {
+	err := consume(out)
+	out.CloseWithError(errReaderGone)
+	if serr := <-sent; serr != nil && (err == nil || !errors.Is(serr, errReaderGone)) {
 		err = serr
 	}
 	return err
 }
+
+var errReaderGone = errors.New("the reader has gone")
 
 // mine makes this process the owner of everything.
 func mine(uint32, uint32) (uint32, uint32, error) {

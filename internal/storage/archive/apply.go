@@ -25,6 +25,11 @@ type ApplyOptions struct {
 	Base string
 	// Plain unpacks names beginning with ".wh." as the files they are.
 	Plain bool
+	// Delete carries whiteouts out instead of writing them down: what they name is
+	// removed from the tree, which is not one layer but several that are shown as
+	// one. The stream must be one that Diff wrote: its marks stand before the
+	// content of their directory.
+	Delete bool
 	// KeepKinds refuses to replace a directory by something else and the
 	// reverse, as `docker cp` does.
 	KeepKinds bool

@@ -61,10 +61,13 @@ func (a *applier) whiteout(kind whiteoutMark, dir, base string) error {
 	if err != nil {
 		return err
 	}
-	if kind == opaqueMark {
+	name := strings.TrimPrefix(base, whiteoutPrefix)
+	switch {
+	case a.o.Delete:
+		return deleteNamed(parent, name, kind)
+	case kind == opaqueMark:
 		return a.setOpaque(parent)
 	}
-	name := base[len(whiteoutPrefix):]
 	err = unix.Mknodat(parent, name, unix.S_IFCHR, 0)
 	if errors.Is(err, unix.EEXIST) {
 		fd, err := openAt(parent, name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_DIRECTORY, 0)
@@ -78,6 +81,20 @@ func (a *applier) whiteout(kind whiteoutMark, dir, base string) error {
 		return a.setOpaque(fd)
 	}
 	return pathError("mknodat", name, err)
+}
+
+// deleteNamed does what a whiteout in a directory asks for.
+func deleteNamed(dir int, name string, kind whiteoutMark) error {
+	path := rootpath.ProcPath(dir) // of an O_PATH descriptor, which cannot be read itself
+	at, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return pathError("open", path, err)
+	}
+	defer unix.Close(at)
+	if kind == opaqueMark {
+		return rootpath.RemoveChildren(at)
+	}
+	return rootpath.RemoveAll(at, name)
 }
 
 // setOpaque marks the directory of an O_PATH descriptor.
