@@ -217,6 +217,11 @@ func (b *build) solve(ctx context.Context, p *plan.Plan, agents *agents) (_ *mad
 	if err := b.contexts.save(); err != nil {
 		b.warn(err.Error())
 	}
+	if b.squash {
+		if result, err = export.Squash(ctx, result, b.Env.DataRoot, b.sink); err != nil {
+			return nil, err
+		}
+	}
 	return b.export(ctx, result)
 }
 

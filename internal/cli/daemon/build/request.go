@@ -67,8 +67,6 @@ func (r *request) refuse() error {
 	switch {
 	case r.push:
 		return unsupported("cannot push: berth cannot upload images yet", "build without --push, and write the image out with --output type=oci,dest=FILE")
-	case r.squash:
-		return unsupported("cannot squash layers", "use a last stage 'FROM scratch' with 'COPY --from=... / /'; it has one layer")
 	case r.policy != "":
 		return unsupported("berth has no build policies", "leave --policy out")
 	case r.isolation != "" && r.isolation != "default":
