@@ -96,11 +96,17 @@ func (b *bound) open(ctx context.Context, readOnly bool) (root *os.File, isFile 
 	if err != nil {
 		return nil, false, err
 	}
-	st, err := rootpath.Stat(root, b.path)
+	isFile, err = isFileAt(root, b.path)
+	return root, isFile, err
+}
+
+// isFileAt tells whether there is a file or a directory at the path.
+func isFileAt(root *os.File, path string) (bool, error) {
+	st, err := rootpath.Stat(root, path)
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) {
-		return nil, false, errdefs.New(errdefs.NotFound, "%q: not found", b.path)
+		return false, errdefs.New(errdefs.NotFound, "%q: not found", path)
 	}
-	return root, st.Mode&unix.S_IFMT != unix.S_IFDIR, err
+	return st.Mode&unix.S_IFMT != unix.S_IFDIR, err
 }
 
 // writable mounts the tree under an empty layer that lives as long as the step.

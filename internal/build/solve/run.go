@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"path"
 	"strconv"
 	"time"
 
@@ -91,7 +92,11 @@ func (r *run) mounts(ctx context.Context, w *work) ([]RunMount, error) {
 			out.Source, out.File, err = b.open(ctx, m.ReadOnly)
 			out.Path = b.path
 		case plan.MountCache:
-			out.Source, out.Path = caches[i].Dir, ""
+			out.Source, out.Path = caches[i].Dir, "/"
+			if m.From.Scratch { // else the path is what the cache was filled with
+				out.Path = path.Join("/", m.Path)
+			}
+			out.File, err = isFileAt(out.Source, out.Path)
 		case plan.MountSecret:
 			out.Source, err = given(r.s.o.Secret, "secret", &m)
 			out.File = true
@@ -102,7 +107,7 @@ func (r *run) mounts(ctx context.Context, w *work) ([]RunMount, error) {
 		if err != nil {
 			return nil, err
 		}
-		if out.File && out.Source != nil && m.Type != plan.MountBind {
+		if out.Source != nil && (m.Type == plan.MountSecret || m.Type == plan.MountSSH) {
 			r.undo = append(r.undo, out.Source.Close)
 		}
 		if out.Source == nil && m.Type != plan.MountTmpfs {

@@ -362,6 +362,33 @@ func TestCacheMounts(t *testing.T) {
 	}
 }
 
+// A step may mount a part of a cache, also through a link: it stays inside.
+func TestPartOfACache(t *testing.T) {
+	w := newWorld(t)
+	step := func(path string, args ...string) plan.Step {
+		s := sh(args...)
+		s.Op.(*plan.Run).Mounts = []plan.Mount{{
+			Type: plan.MountCache, Target: "/c", ID: "x", Sharing: "shared", Mode: 0o755, From: plan.Source{Scratch: true}, Path: path,
+		}}
+		return s
+	}
+	w.solve(planOf(w.from("0", step("/", "mount", "0", "kept", "yes"))))
+	dir := w.runner.mounts[0].Source.Name()
+	must(t, os.Symlink("../../../../../../kept", dir+"/link"))
+	must(t, os.Symlink("/etc", dir+"/out"))
+	w.solve(planOf(w.from("0", step("/link", "true"))))
+	if m := w.runner.mounts[0]; m.Path != "/link" || !m.File {
+		t.Errorf("mounted %+v", m)
+	}
+	for _, path := range []string{"/absent", "/out", "/out/passwd"} {
+		_, err := Solve(t.Context(), planOf(w.from("0", step(path, "true", path))), w.o)
+		if !errors.Is(err, errdefs.NotFound) {
+			t.Errorf("the part %s of a cache: %v", path, err)
+		}
+	}
+	w.empty()
+}
+
 func TestSecretsAndConsent(t *testing.T) {
 	w := newWorld(t)
 	step := sh("read", "0", "")
