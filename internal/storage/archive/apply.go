@@ -40,7 +40,9 @@ type ApplyOptions struct {
 	MapOwner func(uid, gid uint32) (uint32, uint32, error)
 	// Digest computes Result.DiffID.
 	Digest bool
-	Limits Limits
+	// Recorder, when not nil, is told how the stream is put together.
+	Recorder Recorder
+	Limits   Limits
 	// Compressed returns how many compressed bytes the stream has used up so
 	// far; it makes Limits.Ratio work.
 	Compressed func() int64
@@ -109,6 +111,9 @@ func Apply(ctx context.Context, root *os.File, src io.Reader, o ApplyOptions) (R
 	a.dirs.root, a.dirs.base = int(root.Fd()), strings.Trim(o.Base, "/")
 	defer a.dirs.close()
 	a.tar = ustar.NewReader(src, tee, ustar.Limits{Stream: o.Limits.Stream, Extra: o.Limits.Extra})
+	if o.Recorder != nil {
+		a.tar.Record(o.Recorder.Literal)
+	}
 	if err := a.run(); err != nil {
 		return a.res, explain(err)
 	}
@@ -130,6 +135,8 @@ type applier struct {
 	later []directory // attributes to set at the end
 	// remembered is what their names and attributes take of memory.
 	remembered int
+	// realRoot is the root's path on the host, once the recorder needed one.
+	realRoot string
 	// implied are the directories made by parent that no entry has described.
 	implied map[string]bool
 	res     Result

@@ -24,6 +24,9 @@ func (a *applier) regular(parent int, base string, h *ustar.Header, own owner) e
 	}
 	defer unix.Close(fd)
 	extents, sparse := a.tar.Sparse()
+	if err := a.recordFile(parent, base, h.Size, extents, sparse); err != nil {
+		return err
+	}
 	if sparse {
 		err = a.writeSparse(fd, base, h.Size, extents)
 	} else {

@@ -27,6 +27,7 @@ type dirCache struct {
 
 type dirSlot struct {
 	path   string
+	real   string // "/" and the path without links, once somebody asked
 	fd     int
 	used   bool
 	gone   bool // forgotten: close it with the next entry
@@ -176,8 +177,15 @@ func (a *applier) clear(parent int, base string) error {
 		if a.o.KeepKinds {
 			return errdefs.New(errdefs.Conflict, "cannot overwrite directory with non-directory")
 		}
+		if err := a.recordRemoval(parent, base); err != nil {
+			return err
+		}
 		a.dirs.forget()
 		return rootpath.RemoveAll(parent, base)
+	case unix.S_IFREG:
+		if err := a.recordRemoval(parent, base); err != nil {
+			return err
+		}
 	case unix.S_IFLNK:
 		a.dirs.forget()
 	}

@@ -34,6 +34,9 @@ type Reader struct {
 	extents []Extent
 	sparse  bool
 	pax     paxRecords
+
+	record  func(p []byte) // see Record; nil: nobody wants it
+	claimed bool           // the entry's data is not for record
 }
 
 // NewReader returns a reader of src. Every byte taken from src is also written
@@ -48,6 +51,22 @@ func NewReader(src io.Reader, tee io.Writer, lim Limits) *Reader {
 	return &Reader{src: src, tee: tee, lim: lim, buf: make([]byte, bufferSize)}
 }
 
+// Record lets f have every byte of the stream, in order, but for the data of
+// entries that Claim was called for. f must not keep the slice.
+func (r *Reader) Record(f func(p []byte)) { r.record = f }
+
+// Claim keeps the data of the entry from being recorded: the caller has it
+// elsewhere. It is called before the first Data.
+func (r *Reader) Claim() { r.claimed = true }
+
+// advance takes k bytes of the buffer as used.
+func (r *Reader) advance(k int) {
+	if r.record != nil {
+		r.record(r.buf[r.pos : r.pos+k])
+	}
+	r.pos += k
+}
+
 // Taken returns how many bytes of the stream were read so far.
 func (r *Reader) Taken() int64 { return r.taken }
 
@@ -59,7 +78,7 @@ func (r *Reader) Next() (*Header, error) {
 		if err := r.skip(r.left + r.pad); err != nil {
 			return nil, err
 		}
-		r.left, r.pad, r.sparse, r.extents = 0, 0, false, r.extents[:0]
+		r.left, r.pad, r.sparse, r.extents, r.claimed = 0, 0, false, r.extents[:0], false
 		b, err := r.headerBlock()
 		if err != nil {
 			return nil, err
@@ -162,7 +181,11 @@ func (r *Reader) Data() ([]byte, error) {
 		return nil, err
 	}
 	chunk := r.buf[r.pos:min(r.n, r.pos+int(min(r.left, bufferSize)))]
-	r.pos += len(chunk)
+	if r.claimed {
+		r.pos += len(chunk)
+	} else {
+		r.advance(len(chunk))
+	}
 	r.left -= int64(len(chunk))
 	return chunk, nil
 }
@@ -170,7 +193,7 @@ func (r *Reader) Data() ([]byte, error) {
 // Drain reads on to the end of the stream.
 func (r *Reader) Drain() error {
 	for {
-		r.pos = r.n
+		r.advance(r.n - r.pos)
 		if err := r.need(1); err != nil {
 			if errors.Is(err, errEnd) {
 				return nil
@@ -227,7 +250,7 @@ func (r *Reader) skip(n int64) error {
 			return err
 		}
 		k := min(n, int64(r.n-r.pos))
-		r.pos += int(k)
+		r.advance(int(k))
 		n -= k
 	}
 	return nil
@@ -239,7 +262,7 @@ func (r *Reader) block() ([]byte, error) {
 		return nil, err
 	}
 	b := r.buf[r.pos : r.pos+BlockSize : r.pos+BlockSize]
-	r.pos += BlockSize
+	r.advance(BlockSize)
 	return b, nil
 }
 
@@ -281,7 +304,7 @@ func (r *Reader) extra() ([]byte, error) {
 			return nil, err
 		}
 		b := r.buf[r.pos : r.pos+int(size)]
-		r.pos += padded
+		r.advance(padded)
 		return b, nil
 	}
 	b := make([]byte, 0, size)
@@ -291,7 +314,7 @@ func (r *Reader) extra() ([]byte, error) {
 		}
 		k := min(int(size)-len(b), r.n-r.pos)
 		b = append(b, r.buf[r.pos:r.pos+k]...)
-		r.pos += k
+		r.advance(k)
 	}
 	return b, r.skip(int64(padded) - size)
 }
