@@ -276,7 +276,7 @@ func (c *contexts) keep(t *source.Tree, err error) (*source.Tree, error) {
 func (c *contexts) ignore(t *source.Tree, names ...string) error {
 	for _, name := range names {
 		text, err := t.ReadFile(name, maxText)
-		if errors.Is(err, os.ErrNotExist) || errors.Is(err, errdefs.NotFound) {
+		if missing(err) {
 			continue
 		}
 		if err != nil {

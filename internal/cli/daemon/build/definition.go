@@ -3,7 +3,6 @@ package build
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -84,23 +83,45 @@ func (c *contexts) fromDirectory(ctx context.Context, r *request, in io.Reader) 
 	}
 	d = definition{name: r.file}
 	if source.IsURL(r.file) {
-		d.text, err = c.fetchText(ctx, r.file)
-	} else {
-		d.text, err = readFile(r.file)
+		if d.text, err = c.fetchText(ctx, r.file); err != nil {
+			return d, err
+		}
+		return d, c.ignore(c.main, ignore.DefaultName)
 	}
+	return c.fromFile(r.file)
+}
+
+// fromFile reads a Dockerfile of the host, and the rules that belong to it and
+// stand beside it. Both may be of somebody else's making: as links they lead
+// nowhere but into the Dockerfile's own directory.
+func (c *contexts) fromFile(path string) (d definition, err error) {
+	d.name = path
+	beside, err := source.Dir(filepath.Dir(path))
 	if err != nil {
-		return d, err
+		return d, noDockerfile(path)
 	}
-	// The rules that belong to this Dockerfile stand beside it.
-	own := ignore.Names(r.file)[0]
-	text, err := readFile(own)
+	defer beside.Close()
+	name := filepath.Base(path)
+	if d.text, err = beside.ReadFile(name, maxText); err != nil {
+		if missing(err) {
+			return d, noDockerfile(path)
+		}
+		return d, errdefs.Wrap(err, "read", "the Dockerfile "+path)
+	}
+	own := ignore.Names(name)[0]
+	text, err := beside.ReadFile(own, maxText)
 	switch {
-	case errors.Is(err, errdefs.NotFound):
+	case missing(err):
 		return d, c.ignore(c.main, ignore.DefaultName)
 	case err != nil:
-		return d, err
+		return d, errdefs.Wrap(err, "read", own)
 	}
-	return d, rules(c.main, own, text)
+	return d, rules(c.main, filepath.Join(filepath.Dir(path), own), text)
+}
+
+// missing reports whether a file is not there, or leads out of where it is looked for.
+func missing(err error) bool {
+	return errors.Is(err, os.ErrNotExist) || errors.Is(err, errdefs.NotFound)
 }
 
 // fromTree reads a Dockerfile inside the context.
@@ -114,7 +135,7 @@ func (c *contexts) fromTree(file string) (d definition, err error) {
 		if d.text, err = c.main.ReadFile(name, maxText); err == nil {
 			return d, c.ignore(c.main, ignore.Names(name)...)
 		}
-		if !errors.Is(err, os.ErrNotExist) && !errors.Is(err, errdefs.NotFound) {
+		if !missing(err) {
 			return d, errdefs.Wrap(err, "read", "the Dockerfile "+name)
 		}
 	}
@@ -184,26 +205,6 @@ func (c *contexts) fetchText(ctx context.Context, at string) ([]byte, error) {
 	}
 	defer f.Close()
 	return io.ReadAll(io.LimitReader(f, maxText))
-}
-
-// readFile reads a Dockerfile of the host.
-func readFile(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, noDockerfile(path)
-	}
-	if err != nil {
-		return nil, errdefs.Wrap(err, "read", "the Dockerfile "+path)
-	}
-	defer f.Close()
-	if st, err := f.Stat(); err == nil && st.IsDir() {
-		return nil, errdefs.New(errdefs.InvalidArgument, "the Dockerfile %s is a directory", path).WithHint("-f names a file, as %s", filepath.Join(path, "Dockerfile"))
-	}
-	text, err := io.ReadAll(io.LimitReader(f, maxText))
-	if err != nil {
-		return nil, fmt.Errorf("read the Dockerfile %s: %w", path, err)
-	}
-	return text, nil
 }
 
 func itoa(n int) string { return strconv.Itoa(n) }
