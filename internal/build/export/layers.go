@@ -32,6 +32,12 @@ func openStores(dataRoot string) *stores {
 	return &stores{cache.Open(dataRoot), catalog.Open(dataRoot), snapshot.Open(dataRoot)}
 }
 
+// LayerTar writes the tar of a layer as an image has it, its files not later
+// than latest (nil: as they are).
+func LayerTar(ctx context.Context, w io.Writer, dataRoot string, l solve.Layer, latest *time.Time) error {
+	return openStores(dataRoot).diff(ctx, w, l.ID, latest)
+}
+
 // diff writes the tar of a layer.
 func (s *stores) diff(ctx context.Context, w io.Writer, layer string, latest *time.Time) error {
 	o, dir, err := s.openDiff(layer, latest)

@@ -209,6 +209,9 @@ func (b *build) solve(ctx context.Context, p *plan.Plan, agents *agents) (_ *mad
 	if b.mode == printer.Classic {
 		o.Name = b.stepImage
 	}
+	if b.verify {
+		return b.twice(ctx, p, o)
+	}
 	result, err := solve.Solve(ctx, p, o)
 	if err != nil {
 		return nil, err

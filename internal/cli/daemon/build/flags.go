@@ -27,7 +27,7 @@ type flags struct {
 	iidFile, metadataFile string
 	attest                flagvalue.List
 	provenance, sbom      string
-	check                 bool
+	check, verify         bool
 	call                  string
 	cacheTo               flagvalue.List
 
@@ -112,6 +112,7 @@ func (f *flags) bindResult(fs *pflag.FlagSet) {
 	fs.StringVar(&f.sbom, "sbom", "", "Attach a list of the packages inside")
 	fs.Lookup("provenance").NoOptDefVal, fs.Lookup("sbom").NoOptDefVal = "true", "true"
 	fs.BoolVar(&f.check, "check", false, "Look for mistakes in the Dockerfile and build nothing")
+	fs.BoolVar(&f.verify, "verify", false, "Build twice without the cache and show what differs")
 	fs.StringVar(&f.call, "call", "build", "What to do: build, check, outline, targets")
 	fs.Var(&f.cacheTo, "cache-to", "Write the cache for other builds (`type=local,dest=dir`)")
 }
