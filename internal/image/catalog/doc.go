@@ -16,11 +16,14 @@
 //	  imagedb/metadata/sha256/<image id>/parent  the image that this one was committed from
 //	                                   .../lastUpdated  when it was last tagged
 //	                                   .../attestations.json  what its builder says of it (image/attestation)
+//	                                   .../manifest.json  the manifest by which it was pulled
 //	  layerdb/sha256/<chain id>/diff             diff id of the top layer of this stack
 //	                        .../parent           chain id below; absent for a base layer
 //	                        .../cache-id         the directory in ROOT/overlay2 with its files
 //	                        .../size             their bytes
-//	  distribution/                              what is known of the layers in registries
+//	                        .../tar-record       how its tar was put together (storage/tarrecord)
+//	                        .../blobs.json       packed forms of it, and repositories that have them
+//	  distribution/                              downloads that are not complete
 //
 // Durability: a record is written after what it refers to, and each is synced
 // before the next: layer data, layer record, image config, name. They are removed

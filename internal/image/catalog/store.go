@@ -39,11 +39,10 @@ func (s *Store) leaseDir() string    { return s.dir + "/.leases" }
 func (s *Store) content(id oci.Digest) string  { return s.contentDir() + "/" + id.Hex() }
 func (s *Store) metadata(id oci.Digest) string { return s.metadataDir() + "/" + id.Hex() }
 
-// LayerDir returns the directory of a layer's record. Besides the catalog's own
-// files it may hold what is needed to write the layer's exact tar again.
+// LayerDir returns the directory of a layer's record.
 func (s *Store) LayerDir(chain oci.Digest) string { return s.layerDir() + "/" + chain.Hex() }
 
-// DistributionDir returns the directory for what is known of layers in registries.
+// DistributionDir returns the directory of what transfers leave for each other.
 func (s *Store) DistributionDir() string { return s.dir + "/distribution" }
 
 // makeDirs makes the catalog's directories. Configs may hold secrets of the

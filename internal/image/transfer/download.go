@@ -7,7 +7,8 @@ import (
 	"berth/internal/oci"
 )
 
-// staleError says that a blob was put together from an earlier download that was damaged.
+// staleError says that a blob was put together from an earlier download that was
+// damaged, or came from one place of several: another try may bring another end.
 type staleError struct{ err error }
 
 func (e *staleError) Error() string { return e.err.Error() }
@@ -19,6 +20,7 @@ type download struct {
 	cancel context.CancelCauseFunc
 	filled chan struct{} // closed when the download has ended
 	given  func() bool   // the caller has given up
+	src    Source
 }
 
 // startDownload begins to fetch a blob.
@@ -29,7 +31,7 @@ func (s *Store) startDownload(ctx context.Context, src Source, d oci.Descriptor,
 	}
 	outer := ctx
 	ctx, cancel := context.WithCancelCause(ctx)
-	dl := &download{cancel: cancel, filled: make(chan struct{}), given: func() bool { return outer.Err() != nil }}
+	dl := &download{cancel: cancel, src: src, filled: make(chan struct{}), given: func() bool { return outer.Err() != nil }}
 	// The two halves report to one line of the display: unpacking is shown from
 	// when the download is complete.
 	dl.spoolReader = spoolReader{p: p, on: func(at int64) {
@@ -39,7 +41,7 @@ func (s *Store) startDownload(ctx context.Context, src Source, d oci.Descriptor,
 	}}
 	go func() {
 		defer close(dl.filled)
-		err := p.fill(ctx, src, func(have int64) {
+		err := p.fill(ctx, src, s.ranges, func(have int64) {
 			report.send(Event{ID: id, Status: Downloading, Current: have, Total: d.Size})
 			if have == d.Size {
 				report.send(Event{ID: id, Status: Verifying})
@@ -74,12 +76,25 @@ func (d *download) Finish(unpackErr error) error {
 	case d.given() && !errors.Is(end, errDigest):
 		return errors.Join(end, d.p.keep(end)) // interrupted: the next pull goes on from here
 	case wrong, errors.Is(end, errDigest):
-		// The bytes are wrong. If some are of an earlier download, those may be why.
+		// The bytes are wrong. If some are of an earlier download, or of a
+		// mirror, those may be why.
 		err := errors.Join(end, d.p.remove())
-		if d.p.kept > 0 {
+		if elsewhere := d.doubt(); elsewhere || d.p.kept > 0 {
 			return &staleError{err}
 		}
 		return err
 	}
 	return errors.Join(end, d.p.keep(end))
+}
+
+// Doubter is a Source that has several places to fetch from.
+type Doubter interface {
+	// Doubt says that a blob's bytes were wrong. It reports whether there is a
+	// place left to get others from, which Blob asks from then on.
+	Doubt(d oci.Digest) bool
+}
+
+func (d *download) doubt() bool {
+	src, ok := d.src.(Doubter)
+	return ok && src.Doubt(d.p.d.Digest)
 }

@@ -16,6 +16,7 @@ import (
 
 	"berth/internal/errdefs"
 	"berth/internal/oci"
+	"berth/internal/storage/tarrecord"
 )
 
 // Limits of an archive of images.
@@ -41,7 +42,7 @@ func (s *Store) seekable(ctx context.Context, r io.Reader) (_ *os.File, done fun
 	if err := os.MkdirAll(s.images.PartialDir(), 0o700); err != nil {
 		return nil, nil, err
 	}
-	f, err := nameless(s.images.PartialDir())
+	f, err := tarrecord.Nameless(s.images.PartialDir())
 	if err != nil {
 		return nil, nil, err
 	}

@@ -4,14 +4,12 @@ import (
 	"context"
 	"errors"
 	"io"
-	"os"
 
 	"berth/internal/errdefs"
 	"berth/internal/image/catalog"
 	"berth/internal/image/change"
 	"berth/internal/oci"
 	"berth/internal/reference"
-	"berth/internal/storage/archive"
 	"berth/internal/storage/snapshot"
 )
 
@@ -84,28 +82,24 @@ func (s *Store) importConfig(o ImportOptions) (*oci.ImageConfig, error) {
 }
 
 func (s *Store) importLayer(ctx context.Context, lease *catalog.Lease, draft *snapshot.Draft, src io.Reader, o ImportOptions) (catalog.Layer, error) {
-	root, err := os.Open(draft.Dir())
-	if err != nil {
-		return catalog.Layer{}, err
-	}
-	defer root.Close()
 	u, err := unpackArchive(&watched{src, 0, func(n int64) { o.Report.send(Event{Status: Importing, Current: n, Total: o.Size}) }})
 	if err != nil {
 		return catalog.Layer{}, errdefs.Wrap(err, "import", "archive")
 	}
-	res, err := archive.Apply(ctx, root, u, archive.ApplyOptions{Digest: true, Compressed: u.taken.n.Load})
-	// Stdin cannot be told to end: if unpacking failed, the reader is left to the process's end.
-	if err == nil {
-		err = u.Close()
-	}
-	switch {
-	case err != nil:
+	res, record, err := s.apply(ctx, draft.Dir(), u)
+	if err != nil {
+		// Stdin cannot be told to end: the reader is left to the process's end.
 		return catalog.Layer{}, errdefs.Wrap(err, "import", "archive")
-	case res.Entries == 0:
+	}
+	defer record.Close()
+	if err := u.Close(); err != nil {
+		return catalog.Layer{}, errdefs.Wrap(err, "import", "archive")
+	}
+	if res.Entries == 0 {
 		return catalog.Layer{}, errdefs.New(errdefs.InvalidArgument, "cannot import archive: it is empty").
 			WithHint("import takes the tar of a root file system, plain or packed with gzip, zstd, xz or bzip2")
 	}
-	return lease.AddLayer(ctx, catalog.NewLayer{Draft: draft, DiffID: res.DiffID, Size: res.Bytes})
+	return lease.AddLayer(ctx, catalog.NewLayer{Draft: draft, DiffID: res.DiffID, Size: res.Bytes, Extra: keepTar(record)})
 }
 
 // watched tells how far a reader got.

@@ -13,6 +13,7 @@ import (
 	"berth/internal/oci"
 	"berth/internal/storage/archive"
 	"berth/internal/storage/snapshot"
+	"berth/internal/storage/tarrecord"
 )
 
 // layer is one layer of an image on its way in.
@@ -24,6 +25,17 @@ type layer struct {
 	// open begins to read the packed layer.
 	open func(ctx context.Context) (packed, error)
 }
+
+// unpackedLayer is a layer that was unpacked and is not on record yet.
+type unpackedLayer struct {
+	draft *snapshot.Draft
+	res   archive.Result
+	// record says how its tar was put together: a file without a name.
+	record *os.File
+}
+
+// discard gives it up.
+func (u *unpackedLayer) discard() error { return errors.Join(u.record.Close(), u.draft.Discard()) }
 
 // packed is a packed layer being read.
 type packed interface {
@@ -104,7 +116,9 @@ func (in *installer) install(ctx context.Context, layers []*layer) (fetched bool
 func (in *installer) one(ctx context.Context, l *layer, below <-chan catalog.Layer, done chan<- catalog.Layer, free func()) (err error) {
 	release := free
 	defer func() { release() }()
-	lock, err := in.s.lockChain(ctx, l.chain)
+	lock, err := in.s.lock(ctx, l.chain, func() {
+		in.report.send(Event{ID: l.id, Status: WaitingFor, Detail: "layer"})
+	})
 	if err != nil {
 		return err
 	}
@@ -116,7 +130,7 @@ func (in *installer) one(ctx context.Context, l *layer, below <-chan catalog.Lay
 		}
 		return err
 	}
-	draft, res, err := in.unpack(ctx, l)
+	u, err := in.unpack(ctx, l)
 	if err != nil {
 		return err
 	}
@@ -126,12 +140,13 @@ func (in *installer) one(ctx context.Context, l *layer, below <-chan catalog.Lay
 	select {
 	case parent = <-below:
 	case <-ctx.Done():
-		return errors.Join(context.Cause(ctx), draft.Discard())
+		return errors.Join(context.Cause(ctx), u.discard())
 	}
-	layer, err := in.commit(ctx, l, parent, draft, res)
+	layer, err := in.commit(ctx, l, parent, u)
 	if err != nil {
-		return errors.Join(err, draft.Discard())
+		return errors.Join(err, u.discard())
 	}
+	u.record.Close() //nolint:errcheck // it was only read
 	done <- layer
 	in.say(l, in.after)
 	return nil
@@ -144,16 +159,31 @@ func (in *installer) say(l *layer, s Status) {
 }
 
 // commit puts an unpacked layer on its parent and on record.
-func (in *installer) commit(ctx context.Context, l *layer, parent catalog.Layer, draft *snapshot.Draft, res archive.Result) (catalog.Layer, error) {
+func (in *installer) commit(ctx context.Context, l *layer, parent catalog.Layer, u *unpackedLayer) (catalog.Layer, error) {
 	if parent.Snapshot != "" {
-		if err := draft.SetParent(parent.Snapshot, res.Root); err != nil {
+		if err := u.draft.SetParent(parent.Snapshot, u.res.Root); err != nil {
 			return catalog.Layer{}, err
 		}
-		if err := in.inherit(draft, parent.Snapshot, res.Implied); err != nil {
+		if err := in.inherit(u.draft, parent.Snapshot, u.res.Implied); err != nil {
 			return catalog.Layer{}, err
 		}
 	}
-	return in.lease.AddLayer(ctx, catalog.NewLayer{Draft: draft, Parent: l.parent, DiffID: l.diffID, Size: res.Bytes})
+	return in.lease.AddLayer(ctx, catalog.NewLayer{Draft: u.draft, Parent: l.parent, DiffID: l.diffID, Size: u.res.Bytes, Extra: keepTar(u.record)})
+}
+
+// keepTar puts the record of a layer's tar beside the layer's own.
+func keepTar(record *os.File) func(dir string) error {
+	return func(dir string) error {
+		if _, err := record.Seek(0, io.SeekStart); err != nil {
+			return err
+		}
+		f, err := os.OpenFile(catalog.TarRecordIn(dir), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+		if err != nil {
+			return err
+		}
+		_, err = io.Copy(f, record)
+		return errors.Join(err, f.Close())
+	}
 }
 
 // inherit gives the directories that the layer did not describe the attributes
@@ -176,19 +206,19 @@ func (in *installer) inherit(draft *snapshot.Draft, parent string, implied []str
 
 // unpack fills a draft with the layer. If what an earlier process had
 // downloaded turns out to be damaged, it is fetched anew, once.
-func (in *installer) unpack(ctx context.Context, l *layer) (*snapshot.Draft, archive.Result, error) {
-	draft, res, err := in.tryUnpack(ctx, l)
+func (in *installer) unpack(ctx context.Context, l *layer) (*unpackedLayer, error) {
+	u, err := in.tryUnpack(ctx, l)
 	var stale *staleError
 	if errors.As(err, &stale) {
-		draft, res, err = in.tryUnpack(ctx, l)
+		u, err = in.tryUnpack(ctx, l)
 	}
-	return draft, res, err
+	return u, err
 }
 
-func (in *installer) tryUnpack(ctx context.Context, l *layer) (_ *snapshot.Draft, res archive.Result, err error) {
+func (in *installer) tryUnpack(ctx context.Context, l *layer) (_ *unpackedLayer, err error) {
 	draft, err := in.s.layers.Begin("")
 	if err != nil {
-		return nil, res, err
+		return nil, err
 	}
 	defer func() {
 		if err != nil {
@@ -197,35 +227,51 @@ func (in *installer) tryUnpack(ctx context.Context, l *layer) (_ *snapshot.Draft
 	}()
 	src, err := l.open(ctx)
 	if err != nil {
-		return nil, res, err
+		return nil, err
 	}
 	stop := context.AfterFunc(ctx, func() { src.Stop(context.Cause(ctx)) })
 	defer stop()
-	res, err = applyPacked(ctx, draft.Dir(), src)
-	if err = src.Finish(err); err != nil {
-		return nil, res, err
-	}
-	if res.DiffID != l.diffID {
-		return nil, res, errdefs.New(errdefs.InvalidArgument, "layer %s unpacks to %s, the image's config says %s", l.id, res.DiffID, l.diffID).
+	u := &unpackedLayer{draft: draft}
+	u.res, u.record, err = in.s.applyPacked(ctx, draft.Dir(), src)
+	if err = src.Finish(err); err == nil && u.res.DiffID != l.diffID {
+		err = errdefs.New(errdefs.InvalidArgument, "layer %s unpacks to %s, the image's config says %s", l.id, u.res.DiffID, l.diffID).
 			WithHint("the image is damaged where it comes from: nothing was stored")
 	}
-	return draft, res, nil
+	if err != nil && u.record != nil {
+		err = errors.Join(err, u.record.Close())
+	}
+	return u, err
 }
 
 // applyPacked unpacks src into the directory dir.
-func applyPacked(ctx context.Context, dir string, src packed) (res archive.Result, err error) {
-	root, err := os.Open(dir)
-	if err != nil {
-		return res, err
-	}
-	defer root.Close()
+func (s *Store) applyPacked(ctx context.Context, dir string, src packed) (res archive.Result, record *os.File, err error) {
 	u, err := unpackLayer(src)
 	if err != nil {
-		return res, err
+		return res, nil, err
 	}
-	res, err = archive.Apply(ctx, root, u, archive.ApplyOptions{Digest: true, Compressed: u.taken.n.Load})
+	res, record, err = s.apply(ctx, dir, u)
 	if err != nil {
 		src.Stop(err) // the decompressor may be waiting for bytes
 	}
-	return res, errors.Join(err, u.Close())
+	return res, record, errors.Join(err, u.Close())
+}
+
+// apply unpacks a layer's tar into the directory dir, and records how it was put
+// together. The caller closes the record, if there is one.
+func (s *Store) apply(ctx context.Context, dir string, u *unpacked) (res archive.Result, _ *os.File, err error) {
+	root, err := os.Open(dir)
+	if err != nil {
+		return res, nil, err
+	}
+	defer root.Close()
+	w, err := tarrecord.NewWriter(s.layers.Dir())
+	if err != nil {
+		return res, nil, err
+	}
+	res, err = archive.Apply(ctx, root, u, archive.ApplyOptions{Digest: true, Compressed: u.taken.n.Load, Recorder: w})
+	if err != nil {
+		return res, nil, errors.Join(err, w.Close())
+	}
+	record, err := w.Finish()
+	return res, record, err
 }

@@ -15,20 +15,22 @@ import (
 // but not be told to stop waiting.
 const lockPoll = 50 * time.Millisecond
 
-// chainLock is the right to make one layer.
-type chainLock struct {
+// transferLock is the right to bring one image or one layer in.
+type transferLock struct {
 	path string
 	lock *filelock.Lock
 }
 
-// lockChain waits for the right to make the layer of a chain id.
-func (s *Store) lockChain(ctx context.Context, chain oci.Digest) (*chainLock, error) {
-	path := filepath.Join(s.images.TransferLockDir(), chain.Hex())
+// lock waits for the right to bring in what d stands for: a layer's chain id,
+// or the key of an image. If it has to wait, it calls waiting, once. Images are
+// locked before layers and layers from the base up, so nobody waits in a circle.
+func (s *Store) lock(ctx context.Context, d oci.Digest, waiting func()) (*transferLock, error) {
+	path := filepath.Join(s.images.TransferLockDir(), d.Hex())
 	for {
 		l, err := filelock.TryExclusive(path)
 		switch {
 		case err == nil:
-			return &chainLock{path, l}, nil
+			return &transferLock{path, l}, nil
 		case errors.Is(err, os.ErrNotExist):
 			if err := os.MkdirAll(s.images.TransferLockDir(), 0o700); err != nil {
 				return nil, err
@@ -36,6 +38,10 @@ func (s *Store) lockChain(ctx context.Context, chain oci.Digest) (*chainLock, er
 			continue
 		case !errors.Is(err, filelock.ErrLocked):
 			return nil, err
+		}
+		if waiting != nil {
+			waiting()
+			waiting = nil
 		}
 		select {
 		case <-time.After(lockPoll):
@@ -47,7 +53,7 @@ func (s *Store) lockChain(ctx context.Context, chain oci.Digest) (*chainLock, er
 
 // release gives the lock up. The file is removed first, under the lock: who
 // waits for it notices that, and makes it again.
-func (l *chainLock) release() error {
+func (l *transferLock) release() error {
 	err := os.Remove(l.path)
 	if errors.Is(err, os.ErrNotExist) {
 		err = nil

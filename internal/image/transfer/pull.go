@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"context"
+	"errors"
 	"runtime"
 	"strings"
 
@@ -67,22 +68,50 @@ func (p *pull) run(ctx context.Context) (Pulled, error) {
 	if err != nil {
 		return Pulled{}, err
 	}
+	before, _ := p.s.images.Lookup(p.ref.Familiar()) //nolint:errcheck // no such image is an answer, and others come again below
 	fetched := false
 	if img == nil {
-		if img, fetched, err = p.fetch(ctx, top); err != nil {
-			return Pulled{}, err
-		}
+		img, fetched, err = p.alone(ctx, top)
+	} else {
+		err = p.name(top, img)
 	}
-	out := Pulled{ID: img.ID, Digest: top.Digest}
-	before, _ := p.s.images.Lookup(p.ref.Familiar()) //nolint:errcheck // no such image is an answer, and others come again below
+	if err != nil {
+		return Pulled{}, err
+	}
+	p.o.Report.send(Event{Status: DigestIs, Detail: string(top.Digest)})
+	return Pulled{ID: img.ID, Digest: top.Digest, Newer: fetched || before != img.ID}, nil
+}
+
+// alone fetches the image and names it while nobody else does the same. Of many
+// that pull one image at the same time the first fetches it, and the others
+// find it here when their turn comes; if the first fails, the next goes on.
+func (p *pull) alone(ctx context.Context, top oci.Descriptor) (img *catalog.Image, fetched bool, err error) {
+	key := oci.DigestOf([]byte("image " + p.ref.Repository().WithDigest(top.Digest).String() + " " + p.platform().String()))
+	lock, err := p.s.lock(ctx, key, func() {
+		p.o.Report.send(Event{ID: p.version(), Status: WaitingFor, Detail: "image"})
+	})
+	if err != nil {
+		return nil, false, err
+	}
+	defer func() { err = errors.Join(err, lock.release()) }()
+	if img, err = p.known(top); err == nil && img == nil {
+		img, fetched, err = p.fetch(ctx, top)
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	return img, fetched, p.name(top, img)
+}
+
+// name gives an image the names that lead to it: what the user said, and the
+// digest of what that led to.
+func (p *pull) name(top oci.Descriptor, img *catalog.Image) error {
 	for _, name := range []reference.Named{p.ref.Repository().WithDigest(top.Digest), p.ref} {
 		if _, err := p.s.images.Tag(name, img.ID); err != nil {
-			return Pulled{}, err
+			return err
 		}
 	}
-	out.Newer = fetched || before != img.ID
-	p.o.Report.send(Event{Status: DigestIs, Detail: string(top.Digest)})
-	return out, nil
+	return nil
 }
 
 // known returns the image if an earlier pull got the same document, else nil.
@@ -112,7 +141,7 @@ func ignoreNotFound(err error) error {
 // fetch gets the image that a descriptor leads to. fetched tells whether any
 // layer had to be brought.
 func (p *pull) fetch(ctx context.Context, top oci.Descriptor) (img *catalog.Image, fetched bool, err error) {
-	m, err := p.manifest(ctx, top)
+	m, doc, err := p.manifest(ctx, top)
 	if err != nil {
 		return nil, false, err
 	}
@@ -143,37 +172,52 @@ func (p *pull) fetch(ctx context.Context, top oci.Descriptor) (img *catalog.Imag
 	if fetched, err = in.install(ctx, layers); err != nil {
 		return nil, false, errdefs.Wrap(err, "pull", p.ref.Familiar())
 	}
-	img, err = p.lease.Put(ctx, raw, "")
-	return img, fetched, err
+	if img, err = p.lease.Put(ctx, raw, ""); err != nil {
+		return nil, false, err
+	}
+	return img, fetched, p.remember(img, m, doc)
+}
+
+// remember notes where the image's parts are in registries: a push need not
+// send what is there.
+func (p *pull) remember(img *catalog.Image, m *oci.Manifest, doc []byte) error {
+	for i, chain := range img.Chain() {
+		d := m.Layers[i]
+		b := catalog.Blob{Digest: d.Digest, Size: d.Size, MediaType: d.MediaType, Repository: p.ref.Name()}
+		if err := p.lease.AddBlob(chain, b); err != nil {
+			return err
+		}
+	}
+	return p.lease.KeepManifest(img.ID, doc)
 }
 
 // maxNesting is how many indexes may lie one in another.
 const maxNesting = 3
 
 // manifest follows indexes to the manifest of the wanted platform.
-func (p *pull) manifest(ctx context.Context, d oci.Descriptor) (*oci.Manifest, error) {
+func (p *pull) manifest(ctx context.Context, d oci.Descriptor) (*oci.Manifest, []byte, error) {
 	for range maxNesting {
 		got, raw, err := p.src.Manifest(ctx, string(d.Digest))
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if got.Digest != d.Digest || d.Size >= 0 && got.Size != d.Size {
-			return nil, errdefs.New(errdefs.InvalidArgument, "manifest verification failed: asked for %s of %d bytes, got %s of %d", d.Digest, d.Size, got.Digest, got.Size)
+			return nil, nil, errdefs.New(errdefs.InvalidArgument, "manifest verification failed: asked for %s of %d bytes, got %s of %d", d.Digest, d.Size, got.Digest, got.Size)
 		}
 		doc, err := oci.ParseDocument(raw, got.MediaType)
 		if err != nil {
-			return nil, errdefs.Wrap(err, "pull", p.ref.Familiar())
+			return nil, nil, errdefs.Wrap(err, "pull", p.ref.Familiar())
 		}
 		if doc.Manifest != nil {
-			return doc.Manifest, nil
+			return doc.Manifest, raw, nil
 		}
 		next, ok := p.platform().Select(doc.Index.Manifests)
 		if !ok {
-			return nil, noMatch(p.platform(), doc.Index)
+			return nil, nil, noMatch(p.platform(), doc.Index)
 		}
 		d = next
 	}
-	return nil, errdefs.New(errdefs.InvalidArgument, "cannot pull %s: its indexes are nested deeper than %d", p.ref.Familiar(), maxNesting)
+	return nil, nil, errdefs.New(errdefs.InvalidArgument, "cannot pull %s: its indexes are nested deeper than %d", p.ref.Familiar(), maxNesting)
 }
 
 func noMatch(want oci.Platform, x *oci.Index) error {

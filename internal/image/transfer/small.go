@@ -13,7 +13,7 @@ func fetchSmall(ctx context.Context, src Source, d oci.Descriptor) ([]byte, erro
 	if d.Size > oci.MaxDocument {
 		return nil, errdefs.New(errdefs.InvalidArgument, "%s claims to be a document of %d bytes: at most %d are accepted", d.Digest, d.Size, oci.MaxDocument)
 	}
-	r, err := src.Blob(ctx, d, 0)
+	r, _, err := src.Blob(ctx, d, 0, d.Size)
 	if err != nil {
 		return nil, err
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
-	"hash"
 	"io"
 	"os"
 	"path/filepath"
@@ -27,13 +26,13 @@ type spool struct {
 	file *os.File
 	path string         // "" for a file without a name
 	lock *filelock.Lock // keeps other processes out of the file
-	sum  hash.Hash
 	kept int64 // bytes that an earlier process had left
 
-	mu   sync.Mutex
-	more *sync.Cond // something below changed
-	have int64      // bytes in the file
-	err  error      // why there will be no more; io.EOF: the blob is complete
+	mu    sync.Mutex
+	more  *sync.Cond // something below changed
+	parts *ranges    // the bytes in the file
+	front int64      // those from the start without a gap
+	err   error      // why there will be no more; io.EOF: the blob is complete
 }
 
 // errDigest is the cause when a blob is not what its descriptor says.
@@ -46,7 +45,7 @@ func (s *Store) openSpool(d oci.Descriptor) (*spool, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	p := &spool{d: d, sum: sha256.New()}
+	p := &spool{d: d, parts: divide(d.Size, s.rangesFrom, s.rangeSize)}
 	p.more = sync.NewCond(&p.mu)
 	path := filepath.Join(dir, d.Digest.Hex())
 	lock, err := filelock.TryExclusive(path)
@@ -57,37 +56,41 @@ func (s *Store) openSpool(d oci.Descriptor) (*spool, error) {
 	case !errors.Is(err, filelock.ErrLocked):
 		return nil, err
 	}
-	p.file, err = nameless(dir)
+	p.file, err = tarrecord.Nameless(dir)
 	return p, err
-}
-
-// nameless returns a new file that no directory lists: it ends with its descriptor.
-func nameless(dir string) (*os.File, error) {
-	f, err := os.OpenFile(dir, os.O_RDWR|unix.O_TMPFILE, 0o600)
-	if !errors.Is(err, unix.EOPNOTSUPP) && !errors.Is(err, unix.EISDIR) {
-		return f, err
-	}
-	f, err = os.CreateTemp(dir, ".spool-*") // file systems without O_TMPFILE
-	if err != nil {
-		return nil, err
-	}
-	return f, os.Remove(f.Name())
 }
 
 // resume takes over what is in the file already.
 func (p *spool) resume() error {
-	n, err := io.Copy(p.sum, io.LimitReader(p.file, p.d.Size))
+	info, err := p.file.Stat()
 	if err != nil {
 		return err
 	}
-	p.have, p.kept = n, n
-	return p.file.Truncate(n) // of a file that is too long, the rest is nothing of ours
+	if err := p.parts.load(p.file, info.Size()); err != nil {
+		return err
+	}
+	p.front, p.kept = p.parts.front(), p.parts.got()
+	if p.parts.tabled() {
+		return errors.Join(p.file.Truncate(p.d.Size), p.parts.create(p.file))
+	}
+	return p.file.Truncate(p.kept) // of a file that is too long, the rest is nothing of ours
 }
 
-// fill downloads the rest. It tells progress through on.
-func (p *spool) fill(ctx context.Context, src Source, on func(have int64)) error {
-	err := p.download(ctx, src, on)
-	if err == nil && oci.DigestOfSum(p.sum.Sum(nil)) != p.d.Digest {
+// fill downloads the rest and compares the digest, which is computed while the
+// bytes arrive. It tells progress through on.
+func (p *spool) fill(ctx context.Context, src Source, atOnce int, on func(have int64)) error {
+	sum, hashed := sha256.New(), make(chan error, 1)
+	go func() {
+		_, err := io.CopyN(sum, &spoolReader{p: p}, p.d.Size)
+		hashed <- err
+	}()
+	err := p.download(ctx, src, atOnce, on)
+	if err != nil {
+		p.finish(err) // the hash need not wait for more
+		<-hashed
+		return err
+	}
+	if err = <-hashed; err == nil && oci.DigestOfSum(sum.Sum(nil)) != p.d.Digest {
 		err = (&errdefs.Error{Kind: errdefs.InvalidArgument, Op: "verify", Subject: string(p.d.Digest), Err: errDigest}).
 			WithHint("the registry, or something between it and you, changed the content: nothing was stored")
 	}
@@ -95,33 +98,22 @@ func (p *spool) fill(ctx context.Context, src Source, on func(have int64)) error
 	return err
 }
 
-func (p *spool) download(ctx context.Context, src Source, on func(have int64)) error {
-	body, err := src.Blob(ctx, p.d, p.have)
-	if err != nil {
-		return err
+// write puts bytes of the blob into the file and counts them.
+func (p *spool) write(b []byte, at int64) (got int64, err error) {
+	if _, err := p.file.WriteAt(b, at); err != nil {
+		return 0, err
 	}
-	defer body.Close()
-	buf := make([]byte, 128<<10)
-	for {
-		n, err := body.Read(buf)
-		if n > 0 {
-			if _, err := p.file.WriteAt(buf[:n], p.have); err != nil {
-				return err
-			}
-			p.sum.Write(buf[:n]) //nolint:errcheck // a hash never fails
-			p.mu.Lock()
-			p.have += int64(n)
-			p.mu.Unlock()
-			p.more.Broadcast()
-			on(p.have)
-		}
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	first, last := p.parts.add(at, int64(len(b)))
+	if front := p.parts.front(); front != p.front {
+		p.front = front
+		p.more.Broadcast()
 	}
+	if p.parts.tabled() && p.path != "" {
+		err = p.parts.update(p.file, first, last)
+	}
+	return p.parts.got(), err
 }
 
 // finish tells readers that no more will come. Of several reasons the first
@@ -160,17 +152,17 @@ func (p *spool) end() error {
 type spoolReader struct {
 	p  *spool
 	at int64
-	on func(at int64)
+	on func(at int64) // nil: nobody wants to know
 }
 
 // Read waits until there is something to read.
 func (r *spoolReader) Read(b []byte) (int, error) {
 	p := r.p
 	p.mu.Lock()
-	for p.have == r.at && p.err == nil {
+	for p.front == r.at && p.err == nil {
 		p.more.Wait()
 	}
-	have, err := p.have, p.err
+	have, err := p.front, p.err
 	p.mu.Unlock()
 	// The end counts even if there is more to read: after a failed download
 	// nobody wants to unpack the rest.
@@ -182,7 +174,9 @@ func (r *spoolReader) Read(b []byte) (int, error) {
 		err = io.ErrUnexpectedEOF // somebody cut the file
 	}
 	r.at += int64(n)
-	r.on(r.at)
+	if r.on != nil {
+		r.on(r.at)
+	}
 	return n, err
 }
 
@@ -198,7 +192,7 @@ func (p *spool) remove() error {
 // keep ends the spool and leaves its file to a later pull, unless it is
 // empty or the disk is full.
 func (p *spool) keep(cause error) error {
-	if p.have == 0 || errors.Is(cause, unix.ENOSPC) || errors.Is(cause, unix.EDQUOT) {
+	if p.parts.got() == 0 || errors.Is(cause, unix.ENOSPC) || errors.Is(cause, unix.EDQUOT) {
 		return p.remove()
 	}
 	return p.file.Close()

@@ -19,6 +19,11 @@ type Store struct {
 	layers   *snapshot.Store
 	parallel int
 	now      func() time.Time
+
+	// How blobs are divided: from what size on, into ranges of what size, and
+	// how many are fetched at once.
+	rangesFrom, rangeSize int64
+	ranges                int
 }
 
 // New returns the Store of a data root. parallel is how many layers are fetched
@@ -27,7 +32,8 @@ func New(dataRoot string, parallel int) *Store {
 	if parallel <= 0 {
 		parallel = DefaultParallel
 	}
-	return &Store{images: catalog.Open(dataRoot), layers: snapshot.Open(dataRoot), parallel: parallel, now: time.Now}
+	return &Store{images: catalog.Open(dataRoot), layers: snapshot.Open(dataRoot), parallel: parallel, now: time.Now,
+		rangesFrom: rangesFrom, rangeSize: rangeSize, ranges: DefaultRanges}
 }
 
 // keepPartial is how long a download that nobody goes on with is kept.
@@ -47,9 +53,11 @@ type Source interface {
 	// Manifest fetches it. The descriptor's digest is that of the bytes, and
 	// ref's, if ref is a digest.
 	Manifest(ctx context.Context, ref string) (oci.Descriptor, []byte, error)
-	// Blob returns the bytes of a blob from offset on, unchecked; ctx must
-	// outlive the reader.
-	Blob(ctx context.Context, d oci.Descriptor, offset int64) (io.ReadCloser, error)
+	// Blob returns the bytes [from, to) of a blob, unchecked; ctx must outlive
+	// the reader. whole says that the source knows no ranges: the reader then
+	// goes on from from to the blob's end, and to ask for several parts at once
+	// would bring the same bytes again and again.
+	Blob(ctx context.Context, d oci.Descriptor, from, to int64) (r io.ReadCloser, whole bool, err error)
 	// Tags lists the repository's tags.
 	Tags(ctx context.Context) ([]string, error)
 }
@@ -71,6 +79,7 @@ type Status string
 const (
 	Pulling       Status = "Pulling fs layer"
 	Waiting       Status = "Waiting"
+	WaitingFor    Status = "Waiting for another pull of the same" // Detail: "image" or "layer"
 	Downloading   Status = "Downloading"
 	Verifying     Status = "Verifying Checksum"
 	Downloaded    Status = "Download complete"

@@ -80,18 +80,33 @@ type DiffOptions struct {
 // whose data is still below (metacopy) cannot be told in a layer and is refused;
 // berth mounts with both off.
 func Diff(ctx context.Context, w io.Writer, upper *os.File, o DiffOptions) (PackResult, error) {
-	name := ""
+	return diff(newPacker(ctx, w, o.pack()), upper)
+}
+
+// DiffSize returns how many bytes Diff writes, without reading the files' content.
+func DiffSize(ctx context.Context, upper *os.File, o DiffOptions) (int64, error) {
+	p := newPacker(ctx, io.Discard, o.pack())
+	p.measure = true
+	res, err := diff(p, upper)
+	return res.Stream, err
+}
+
+func (o *DiffOptions) pack() PackOptions {
+	p := PackOptions{MapOwner: o.MapOwner, Latest: o.Latest}
 	if o.Root {
-		name = "."
+		p.Name = "."
 	}
-	p := newPacker(ctx, w, PackOptions{Name: name, MapOwner: o.MapOwner, Latest: o.Latest})
+	return p
+}
+
+func diff(p *packer, upper *os.File) (PackResult, error) {
 	p.overlay = true
 	fd, err := openAt(int(upper.Fd()), ".", unix.O_PATH|unix.O_DIRECTORY, 0)
 	if err != nil {
 		return PackResult{}, pathError("openat", upper.Name(), err)
 	}
 	defer unix.Close(fd)
-	if err := p.node(fd, name, 0); err != nil {
+	if err := p.node(fd, p.o.Name, 0); err != nil {
 		return p.res, err
 	}
 	return p.close()
@@ -102,6 +117,7 @@ type packer struct {
 	ctx     context.Context
 	o       PackOptions
 	overlay bool
+	measure bool // leave the content of files out, and count it
 	out     *ustar.Writer
 	res     PackResult
 	h       ustar.Header
@@ -225,6 +241,10 @@ func (p *packer) regular(pinned int, st *unix.Stat_t, name string) error {
 	p.h.Type, p.h.Size = ustar.TypeReg, st.Size
 	if err := p.emit(); err != nil || st.Size == 0 {
 		return err
+	}
+	if p.measure {
+		p.out.Skip(st.Size)
+		return nil
 	}
 	fd, err := rootpath.Reopen(pinned, unix.O_RDONLY|unix.O_NOCTTY)
 	if err != nil {

@@ -106,6 +106,10 @@ func (w *Writer) copyDirect(out *os.File, f int, size int64) (left int64, err er
 	return size - n, err
 }
 
+// Skip counts size bytes and the padding without writing them: the stream is
+// measured only.
+func (w *Writer) Skip(size int64) { w.sent += size + -size&(BlockSize-1) }
+
 // Pad fills the last block of an entry of the given size.
 func (w *Writer) Pad(size int64) { w.zeros(-size & (BlockSize - 1)) }
 
