@@ -97,7 +97,7 @@ func open(t *testing.T, h *host, o Options) *Repository {
 
 func fetch(t *testing.T, r *Repository, d oci.Descriptor, offset int64) (string, error) {
 	t.Helper()
-	rc, err := r.Blob(t.Context(), d, offset)
+	rc, _, err := r.Blob(t.Context(), d, offset, d.Size)
 	if err != nil {
 		return "", err
 	}

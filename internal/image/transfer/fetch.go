@@ -15,29 +15,27 @@ import (
 // time. The first range is asked for alone: its answer tells whether the source
 // knows ranges at all.
 func (p *spool) download(ctx context.Context, src Source, atOnce int, on func(have int64)) error {
-	i, from, to, ok := p.claim()
+	first, ok := p.claim()
 	if !ok {
 		return nil
 	}
-	body, whole, err := src.Blob(ctx, p.d, from, to)
+	g, ctx := errgroup.WithContext(ctx)
+	body, whole, err := src.Blob(ctx, p.d, first.from, first.to)
 	if err != nil {
 		return err
 	}
 	if whole {
-		return p.copy(body, from, p.d.Size, on)
+		return p.copy(body, first.from, p.d.Size, on)
 	}
-	g, ctx := errgroup.WithContext(ctx)
-	w := &workers{p: p, src: src, on: on}
-	for range max(1, min(atOnce, p.unclaimed()+1)) - 1 {
-		w.left++
+	w := &workers{p: p, src: src, on: on, left: p.workers(atOnce)}
+	for range w.left - 1 {
 		g.Go(func() error { return w.work(ctx) })
 	}
-	w.enter()
 	g.Go(func() error {
-		if err := p.copy(body, from, to, on); err != nil {
-			return w.failed(i, err)
+		if err := p.copy(body, first.from, first.to, on); err != nil {
+			return w.failed(first, err)
 		}
-		return w.more(ctx)
+		return w.work(ctx)
 	})
 	return g.Wait()
 }
@@ -52,54 +50,49 @@ type workers struct {
 	left int // that have not ended
 }
 
-func (w *workers) enter() {
-	w.mu.Lock()
-	w.left++
-	w.mu.Unlock()
-}
-
-// work is one worker from its first range to its last.
-func (w *workers) work(ctx context.Context) error { return w.more(ctx) }
-
-// more fetches ranges until none is left that nobody is at.
-func (w *workers) more(ctx context.Context) error {
+// work fetches ranges until none is left that nobody is at.
+func (w *workers) work(ctx context.Context) error {
 	for {
-		i, from, to, ok := w.p.claim()
+		part, ok := w.p.claim()
 		if !ok {
 			w.mu.Lock()
+			defer w.mu.Unlock()
 			w.left--
-			w.mu.Unlock()
 			return nil
 		}
-		body, _, err := w.src.Blob(ctx, w.p.d, from, to)
+		body, _, err := w.src.Blob(ctx, w.p.d, part.from, part.to)
 		if err == nil {
-			err = w.p.copy(body, from, to, w.on)
+			err = w.p.copy(io.NopCloser(io.LimitReader(body, part.to-part.from)), part.from, part.to, w.on)
+			body.Close() //nolint:errcheck // nothing more is read from it
 		}
 		if err != nil {
-			return w.failed(i, err)
+			return w.failed(part, err)
 		}
 	}
 }
 
 // failed ends a worker. A source may allow fewer connections than we make: as
 // long as others are at work, one that gets no answer leaves its range to them.
-func (w *workers) failed(i int, err error) error {
+func (w *workers) failed(part part, err error) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.left--
-	w.p.unclaim(i)
+	w.p.unclaim(part)
 	if w.left > 0 && errdefs.KindOf(err) == errdefs.Unavailable {
 		return nil
 	}
 	return err
 }
 
-// copy writes the bytes [from, to) from body, and closes it.
+// copy writes what body brings, which must be the bytes [from, to), and closes it.
 func (p *spool) copy(body io.ReadCloser, from, to int64, on func(have int64)) error {
 	defer body.Close()
 	buf := make([]byte, 128<<10)
-	for from < to {
-		n, err := body.Read(buf[:min(int64(len(buf)), to-from)])
+	for {
+		n, err := body.Read(buf)
+		if int64(n) > to-from {
+			return errdefs.New(errdefs.InvalidArgument, "blob %s is longer than the %d bytes its descriptor says", p.d.Digest, p.d.Size)
+		}
 		if n > 0 {
 			got, err := p.write(buf[:n], from)
 			if err != nil {
@@ -108,12 +101,40 @@ func (p *spool) copy(body io.ReadCloser, from, to int64, on func(have int64)) er
 			from += int64(n)
 			on(got)
 		}
-		if err != nil && !(errors.Is(err, io.EOF) && from == to) {
-			if errors.Is(err, io.EOF) {
-				err = io.ErrUnexpectedEOF
-			}
+		switch {
+		case errors.Is(err, io.EOF) && from == to:
+			return nil
+		case errors.Is(err, io.EOF):
+			return io.ErrUnexpectedEOF
+		case err != nil:
 			return err
 		}
 	}
-	return nil
+}
+
+// claim is ranges.claim under the lock.
+func (p *spool) claim() (part, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.parts.claim()
+}
+
+// unclaim gives a range back for others to go on with.
+func (p *spool) unclaim(part part) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.parts.claimed[part.i] = false
+}
+
+// workers returns how many shall fetch the rest, one of which has its range already.
+func (p *spool) workers(atOnce int) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := 1
+	for i, h := range p.parts.have {
+		if h < p.parts.length(i) && !p.parts.claimed[i] {
+			n++
+		}
+	}
+	return max(1, min(n, atOnce))
 }

@@ -14,9 +14,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"berth/internal/atomicfile"
 	"berth/internal/errdefs"
 	"berth/internal/oci"
-	"berth/internal/storage/tarrecord"
 )
 
 // Limits of an archive of images.
@@ -42,7 +42,7 @@ func (s *Store) seekable(ctx context.Context, r io.Reader) (_ *os.File, done fun
 	if err := os.MkdirAll(s.images.PartialDir(), 0o700); err != nil {
 		return nil, nil, err
 	}
-	f, err := tarrecord.Nameless(s.images.PartialDir())
+	f, err := atomicfile.Nameless(s.images.PartialDir())
 	if err != nil {
 		return nil, nil, err
 	}

@@ -77,17 +77,22 @@ func (r *ranges) add(at, n int64) (first, last int) {
 	return first, last
 }
 
-// claim returns a range that is not complete and that nobody is at, and where
-// its missing bytes begin and end.
-func (r *ranges) claim() (i int, from, to int64, ok bool) {
+// part is what is missing of range i: the bytes [from, to) of the blob.
+type part struct {
+	i        int
+	from, to int64
+}
+
+// claim returns the first range that is not complete and that nobody is at.
+func (r *ranges) claim() (part, bool) {
 	for i, h := range r.have {
 		if n := r.length(i); h < n && !r.claimed[i] {
 			r.claimed[i] = true
 			start := int64(i) * r.each
-			return i, start + h, start + n, true
+			return part{i, start + h, start + n}, true
 		}
 	}
-	return 0, 0, 0, false
+	return part{}, false
 }
 
 // tabled reports whether the ranges are written into the file.

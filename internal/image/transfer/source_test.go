@@ -32,13 +32,16 @@ type memory struct {
 	tags    map[string]oci.Digest
 	fetched map[oci.Digest]int64 // bytes by blob
 	asked   int                  // requests for manifests
+	// requests counts those for each blob, and whole is set if there are no ranges.
+	requests map[oci.Digest]int
+	whole    bool
 	// body wraps what a blob is read from.
 	body func(d oci.Descriptor, r io.Reader) io.Reader
 }
 
 // repository returns a repository that has the images under tags "1", "2", ...
 func repository(images ...*imagetest.Built) *memory {
-	m := &memory{content: map[oci.Digest][]byte{}, types: map[oci.Digest]string{}, tags: map[string]oci.Digest{}, fetched: map[oci.Digest]int64{}}
+	m := &memory{content: map[oci.Digest][]byte{}, types: map[oci.Digest]string{}, tags: map[string]oci.Digest{}, fetched: map[oci.Digest]int64{}, requests: map[oci.Digest]int{}}
 	for i, b := range images {
 		maps.Copy(m.content, b.Content())
 		m.tag(fmt.Sprint(i+1), b.Manifest.MediaType, b.ManifestDoc)
@@ -74,18 +77,22 @@ func (m *memory) Manifest(_ context.Context, ref string) (oci.Descriptor, []byte
 	return oci.Descriptor{MediaType: m.types[d], Digest: oci.DigestOf(doc), Size: int64(len(doc))}, doc, nil
 }
 
-func (m *memory) Blob(_ context.Context, d oci.Descriptor, offset int64) (io.ReadCloser, error) {
+func (m *memory) Blob(_ context.Context, d oci.Descriptor, from, to int64) (io.ReadCloser, bool, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	b, ok := m.content[d.Digest]
 	if !ok {
-		return nil, errdefs.New(errdefs.NotFound, "blob unknown")
+		return nil, false, errdefs.New(errdefs.NotFound, "blob unknown")
 	}
-	var r io.Reader = bytes.NewReader(b[min(offset, int64(len(b))):])
+	if m.whole || to == d.Size {
+		to = int64(len(b)) // whatever that is
+	}
+	m.requests[d.Digest]++
+	var r io.Reader = bytes.NewReader(b[min(from, int64(len(b))):max(min(to, int64(len(b))), min(from, int64(len(b))))])
 	if m.body != nil {
 		r = m.body(d, r)
 	}
-	return io.NopCloser(&watchedSafe{m, d.Digest, r}), nil
+	return io.NopCloser(&watchedSafe{m, d.Digest, r}), m.whole, nil
 }
 
 type watchedSafe struct {

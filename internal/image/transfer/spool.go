@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"berth/internal/atomicfile"
 	"berth/internal/errdefs"
 	"berth/internal/filelock"
 	"berth/internal/oci"
@@ -26,7 +27,7 @@ type spool struct {
 	file *os.File
 	path string         // "" for a file without a name
 	lock *filelock.Lock // keeps other processes out of the file
-	kept int64 // bytes that an earlier process had left
+	kept int64          // bytes that an earlier process had left
 
 	mu    sync.Mutex
 	more  *sync.Cond // something below changed
@@ -56,7 +57,7 @@ func (s *Store) openSpool(d oci.Descriptor) (*spool, error) {
 	case !errors.Is(err, filelock.ErrLocked):
 		return nil, err
 	}
-	p.file, err = tarrecord.Nameless(dir)
+	p.file, err = atomicfile.Nameless(dir)
 	return p, err
 }
 
@@ -70,10 +71,13 @@ func (p *spool) resume() error {
 		return err
 	}
 	p.front, p.kept = p.parts.front(), p.parts.got()
-	if p.parts.tabled() {
-		return errors.Join(p.file.Truncate(p.d.Size), p.parts.create(p.file))
+	if !p.parts.tabled() {
+		return p.file.Truncate(p.kept) // of a file that is too long, the rest is nothing of ours
 	}
-	return p.file.Truncate(p.kept) // of a file that is too long, the rest is nothing of ours
+	if end := p.d.Size + p.parts.tableSize(); info.Size() > end {
+		err = p.file.Truncate(end)
+	}
+	return errors.Join(err, p.parts.create(p.file))
 }
 
 // fill downloads the rest and compares the digest, which is computed while the
