@@ -61,7 +61,7 @@ func (c *copier) finishPath(e *entry, name string) error {
 			return os.NewSyscallError("chmod", err)
 		}
 	}
-	xattrs, err := source.Xattrs(e.dir, e.name)
+	xattrs, err := c.tree.Xattrs(e.dir, e.name)
 	if err != nil {
 		return err
 	}

@@ -71,7 +71,7 @@ func (c *copier) leave(e *entry) error {
 	fd := c.here()
 	defer unix.Close(fd)
 	c.dirs, c.names = c.dirs[:len(c.dirs)-1], c.names[:len(c.names)-1]
-	xattrs, err := source.Xattrs(e.dir, e.name)
+	xattrs, err := c.tree.Xattrs(e.dir, e.name)
 	if err != nil {
 		return err
 	}
@@ -134,7 +134,7 @@ func (c *copier) regular(e *entry, name string) error {
 		return err
 	}
 	defer unix.Close(from)
-	xattrs, err := source.FileXattrs(from)
+	xattrs, err := c.tree.FileXattrs(from)
 	if err != nil {
 		return err
 	}

@@ -105,11 +105,11 @@ type spot struct {
 // ends in a slash.
 func (t *target) place(dest string, isDir bool, as string) (spot, error) {
 	if isDir || strings.HasSuffix(dest, "/") {
-		dir, err := t.makeDirs(dest)
+		dir, err := t.makeDirs(dest, t.chmod.parents())
 		return spot{dir: dir, path: dest, name: as}, err
 	}
 	above, _ := rootpath.SplitLast(dest)
-	dir, err := t.makeDirs(above)
+	dir, err := t.makeDirs(above, t.chmod.parents())
 	if err != nil {
 		return spot{}, err
 	}
@@ -124,7 +124,7 @@ func (t *target) place(dest string, isDir bool, as string) (spot, error) {
 	}
 	// Not a directory, or not there: also what a link leads to is made, and its parents.
 	above, name := rootpath.SplitLast(real)
-	dir, err = t.makeDirs(above)
+	dir, err = t.makeDirs(above, t.chmod.parents())
 	return spot{dir, above, name, true}, err
 }
 

@@ -71,6 +71,27 @@ func TestCapabilities(t *testing.T) {
 	}
 }
 
+// TestAttributesOfAContext: what this host notes on its files is no part of a build.
+func TestAttributesOfAContext(t *testing.T) {
+	tree, dir := stage(t, "f 0755 d/f x\nx d/f user.where=https://from\nx d user.a=b")
+	tree.RootOwned = true
+	c := &plan.Copy{Paths: []string{"/d"}, Dest: "/d"}
+	digest, err := Digest(t.Context(), Sources{Main: tree}, c, nil)
+	must(t, err)
+	into := t.TempDir()
+	_, err = run(t, tree, into, c)
+	must(t, err)
+	for _, name := range []string{"d", "d/f"} {
+		if n, err := unix.Llistxattr(filepath.Join(into, name), nil); n != 0 || err != nil {
+			t.Errorf("%s has attributes: %d, %v", name, n, err)
+		}
+	}
+	must(t, unix.Removexattr(filepath.Join(dir, "d/f"), "user.where"))
+	if again, err := Digest(t.Context(), Sources{Main: tree}, c, nil); again != digest || err != nil {
+		t.Errorf("another digest %s without the attribute, %v", again, err)
+	}
+}
+
 // TestTimes: files keep their times, also directories, unless the instruction says one.
 func TestTimes(t *testing.T) {
 	tree, dir := stage(t, "d 0755 d/e\nf 0644 d/e/f x\nl d/e/l f")

@@ -29,9 +29,9 @@ func (t *target) resolve(path string) (string, error) {
 }
 
 // makeDirs opens the directory path for reading, after making what of it is
-// missing: with mode 0755 and the owner of --chown. Links are followed inside
+// missing: with the mode and the owner of --chown. Links are followed inside
 // the target, also those to what is not there yet.
-func (t *target) makeDirs(path string) (int, error) {
+func (t *target) makeDirs(path string, mode uint32) (int, error) {
 	real, err := t.resolve(path)
 	if err != nil {
 		return -1, err
@@ -45,7 +45,7 @@ func (t *target) makeDirs(path string) (int, error) {
 		return -1, err
 	}
 	for i, name := range strings.Split(real, "/") {
-		next, made, err := t.makeDir(fd, name)
+		next, made, err := t.makeDir(fd, name, mode)
 		unix.Close(fd)
 		if err != nil {
 			return -1, mkdirError(path, err)
@@ -58,7 +58,7 @@ func (t *target) makeDirs(path string) (int, error) {
 }
 
 // makeDir makes one parent, if it is missing, and opens it.
-func (t *target) makeDir(parent int, name string) (fd int, made bool, err error) {
+func (t *target) makeDir(parent int, name string, mode uint32) (fd int, made bool, err error) {
 	err = unix.Mkdirat(parent, name, 0o700)
 	if made = err == nil; !made && !errors.Is(err, unix.EEXIST) {
 		return -1, false, err
@@ -71,7 +71,7 @@ func (t *target) makeDir(parent int, name string) (fd int, made bool, err error)
 		err = unix.Fchown(fd, int(t.owner.UID), int(t.owner.GID))
 	}
 	if err == nil {
-		err = unix.Fchmod(fd, t.chmod.parents())
+		err = unix.Fchmod(fd, mode)
 	}
 	if err != nil {
 		unix.Close(fd)

@@ -38,7 +38,7 @@ func (t *target) unpack(ctx context.Context, p *part, dest string) (done bool, e
 		return false, err
 	}
 	defer packed.Close()
-	dir, err := t.makeDirs(dest)
+	dir, err := t.makeDirs(dest, 0o755)
 	if err != nil {
 		return false, err
 	}

@@ -79,6 +79,17 @@ func TestUnpackInto(t *testing.T) {
 	}
 }
 
+// TestUnpackMakesParents: --chmod is no more for the parents than for what the archive has.
+func TestUnpackMakesParents(t *testing.T) {
+	dir, into := t.TempDir(), t.TempDir()
+	must(t, os.WriteFile(filepath.Join(dir, "a.tar"), sourcetest.Tar(t, tar.Header{Name: "f", Mode: 0o640}), 0o644))
+	_, err := run(t, contextOf(t, dir), into, &plan.Copy{Paths: []string{"/a.tar"}, Dest: "/x/y/", Unpack: plan.UnpackLocal, Chmod: "711", Chown: "3:4"})
+	must(t, err)
+	if got, want := show(t, into), "d755 3:4 x\nd755 3:4 x/y\nf640 3:4 x/y/f hello"; got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
 // TestHostileArchives: nothing that an archive says reaches the host.
 func TestHostileArchives(t *testing.T) {
 	host := t.TempDir()

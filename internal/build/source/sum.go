@@ -69,7 +69,7 @@ func (t *Tree) read(dir int, name string, st *unix.Stat_t) (Sum, error) {
 			}
 			h.Write((*buf)[:n])
 		}
-		xattrs, err = FileXattrs(fd)
+		xattrs, err = t.FileXattrs(fd)
 	case unix.S_IFLNK:
 		var target string
 		if target, err = rootpath.ReadLinkAt(dir, name); err != nil {
@@ -78,7 +78,7 @@ func (t *Tree) read(dir int, name string, st *unix.Stat_t) (Sum, error) {
 		h.Write([]byte(target))
 		fallthrough
 	default:
-		xattrs, err = Xattrs(dir, name)
+		xattrs, err = t.Xattrs(dir, name)
 	}
 	if err != nil {
 		return Sum{}, err

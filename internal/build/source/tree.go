@@ -26,8 +26,9 @@ type Tree struct {
 	IgnoreName string
 	// Memory spares reading what was read before; nil reads.
 	Memory *Memory
-	// RootOwned shows every file as user 0's and group 0's: who owns the files
-	// of a build context on disk is no part of the build.
+	// RootOwned shows every file as user 0's and group 0's: who owns the files of
+	// a build context on disk is no part of the build, nor is who else may read
+	// them (acl(5)) or what programs of this host noted on them (user.*).
 	RootOwned bool
 	// File is the name of the one file that a tree made by Get holds.
 	File string

@@ -20,24 +20,25 @@ const maxXattrs = 64 << 10
 // FileXattrs returns the extended attributes of an open file that a copy keeps,
 // sorted: user's, trusted ones, file capabilities and access lists. Not kept are
 // labels of this host's security modules, and overlay's own, by which a tree
-// could make a mount show files of other directories.
-func FileXattrs(fd int) ([]Xattr, error) {
-	return xattrs(
+// could make a mount show files of other directories. Of a build context only
+// file capabilities are kept.
+func (t *Tree) FileXattrs(fd int) ([]Xattr, error) {
+	return t.xattrs(
 		func(b []byte) (int, error) { return unix.Flistxattr(fd, b) },
 		func(name string, b []byte) (int, error) { return unix.Fgetxattr(fd, name, b) },
 	)
 }
 
 // Xattrs is FileXattrs for name in the open directory dir, which may be a link or must not be opened.
-func Xattrs(dir int, name string) ([]Xattr, error) {
+func (t *Tree) Xattrs(dir int, name string) ([]Xattr, error) {
 	path := rootpath.ProcPath(dir) + "/" + name
-	return xattrs(
+	return t.xattrs(
 		func(b []byte) (int, error) { return unix.Llistxattr(path, b) },
 		func(name string, b []byte) (int, error) { return unix.Lgetxattr(path, name, b) },
 	)
 }
 
-func xattrs(list func([]byte) (int, error), get func(string, []byte) (int, error)) ([]Xattr, error) {
+func (t *Tree) xattrs(list func([]byte) (int, error), get func(string, []byte) (int, error)) ([]Xattr, error) {
 	n, err := list(nil)
 	if err != nil || n == 0 {
 		if errors.Is(err, unix.ENOTSUP) {
@@ -51,7 +52,7 @@ func xattrs(list func([]byte) (int, error), get func(string, []byte) (int, error
 	}
 	var kept []Xattr
 	for name := range strings.SplitSeq(strings.TrimSuffix(string(names[:n]), "\x00"), "\x00") {
-		if !keptXattr(name) {
+		if !t.keepsXattr(name) {
 			continue
 		}
 		value := make([]byte, maxXattrs)
@@ -68,11 +69,13 @@ func xattrs(list func([]byte) (int, error), get func(string, []byte) (int, error
 	return kept, nil
 }
 
-func keptXattr(name string) bool {
+func (t *Tree) keepsXattr(name string) bool {
 	switch name {
-	case "security.capability", "system.posix_acl_access", "system.posix_acl_default":
+	case "security.capability":
 		return true
+	case "system.posix_acl_access", "system.posix_acl_default":
+		return !t.RootOwned
 	}
-	return (strings.HasPrefix(name, "user.") || strings.HasPrefix(name, "trusted.")) &&
+	return !t.RootOwned && (strings.HasPrefix(name, "user.") || strings.HasPrefix(name, "trusted.")) &&
 		!strings.HasPrefix(name, "user.overlay.") && !strings.HasPrefix(name, "trusted.overlay.")
 }
