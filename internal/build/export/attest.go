@@ -18,6 +18,7 @@ import (
 	"berth/internal/build/solve"
 	"berth/internal/errdefs"
 	"berth/internal/image/attestation"
+	"berth/internal/image/layout"
 	"berth/internal/linux/rootpath"
 	"berth/internal/oci"
 )
@@ -38,7 +39,7 @@ func (a Attest) of(ctx context.Context, r *solve.Result) ([]attestation.Predicat
 }
 
 // attest adds the attestation manifest of a result, if something is said about it.
-func (l *layout) attest(ctx context.Context, v *vertex, r *solve.Result, image oci.Descriptor, o *ArchiveOptions) ([]oci.Descriptor, error) {
+func (l *result) attest(ctx context.Context, v *vertex, r *solve.Result, image oci.Descriptor, o *ArchiveOptions) ([]oci.Descriptor, error) {
 	said, err := o.Attest.of(ctx, r)
 	if err != nil || len(said) == 0 {
 		return nil, err
@@ -56,7 +57,7 @@ func (l *layout) attest(ctx context.Context, v *vertex, r *solve.Result, image o
 		return nil, err
 	}
 	for d, b := range m.Blobs {
-		l.blobs[d] = content{data: b, size: int64(len(b))}
+		l.Blobs[d] = layout.Bytes(b)
 	}
 	v.part("exporting attestation manifest " + m.Descriptor.Digest.String())()
 	return []oci.Descriptor{m.Descriptor}, nil

@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -16,12 +15,14 @@ import (
 	"testing"
 	"time"
 
+	"berth/internal/atomicfile"
 	"berth/internal/build/cache"
 	"berth/internal/build/plan"
 	"berth/internal/build/solve"
 	"berth/internal/build/source"
 	"berth/internal/image/catalog"
 	"berth/internal/image/imagetest"
+	"berth/internal/image/packing"
 	"berth/internal/image/transfer"
 	"berth/internal/linux/rootpath"
 	"berth/internal/oci"
@@ -251,21 +252,26 @@ func TestCraftedImageIsNoHit(t *testing.T) {
 func TestArchives(t *testing.T) {
 	w := newWorld(t)
 	r := w.solve(w.plan(nil))
+	stored := w.image(r, ImageOptions{})
 	for name, o := range map[string]ArchiveOptions{
 		"docker":              {Docker: true},
-		"docker uncompressed": {Docker: true, Compression: Uncompressed},
+		"docker uncompressed": {Docker: true, Compression: packing.Uncompressed},
 		"oci":                 {Manifest: map[string]string{"note": "x"}},
-		"oci zstd":            {Compression: Zstd, Level: 5},
-		"oci uncompressed":    {Compression: Uncompressed},
+		"oci zstd":            {Compression: packing.Zstd, Level: 5},
+		"oci uncompressed":    {Compression: packing.Uncompressed},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o.DataRoot, o.Names = w.root, []reference.Named{named(t, "team/app:1"), named(t, "team/app:2")}
 			path := t.TempDir() + "/out.tar"
 			var written Written
-			must(t, ToFile(path, func(to io.Writer) (err error) {
+			must(t, atomicfile.Output(path, func(to io.Writer) (err error) {
 				written, err = Archive(t.Context(), to, []*solve.Result{r}, o)
 				return err
 			}))
+			// It is the image that the store has, base layers and all.
+			if written.Configs[0] != stored.ID {
+				t.Errorf("the archive's image is %s, the store's %s", written.Configs[0], stored.ID)
+			}
 			other := t.TempDir()
 			f, err := os.Open(path)
 			must(t, err)
@@ -292,7 +298,7 @@ func TestArchives(t *testing.T) {
 			skopeo(t, o.Docker, path)
 		})
 	}
-	if _, err := Archive(t.Context(), io.Discard, []*solve.Result{r}, ArchiveOptions{DataRoot: w.root, Docker: true, Compression: Zstd}); err == nil {
+	if _, err := Archive(t.Context(), io.Discard, []*solve.Result{r}, ArchiveOptions{DataRoot: w.root, Docker: true, Compression: packing.Zstd}); err == nil {
 		t.Error("Docker's format has zstd")
 	}
 }
@@ -398,26 +404,6 @@ func tarNames(t testing.TB, r io.Reader) string {
 		}
 		must(t, err)
 		names = append(names, h.Name)
-	}
-}
-
-func TestToFile(t *testing.T) {
-	path := t.TempDir() + "/file"
-	must(t, os.WriteFile(path, []byte("old"), 0o644))
-	enough := errors.New("enough")
-	err := ToFile(path, func(w io.Writer) error { fmt.Fprint(w, "half"); return enough })
-	if b, _ := os.ReadFile(path); !errors.Is(err, enough) || string(b) != "old" {
-		t.Errorf("%q, %v", b, err)
-	}
-	must(t, ToFile(path, func(w io.Writer) error { _, err := fmt.Fprint(w, "new"); return err }))
-	if b, _ := os.ReadFile(path); string(b) != "new" {
-		t.Errorf("%q", b)
-	}
-	if entries, _ := os.ReadDir(filepath.Dir(path)); len(entries) != 1 {
-		t.Errorf("left: %v", entries)
-	}
-	if err := ToFile("/dev/null", func(w io.Writer) error { _, err := fmt.Fprint(w, "x"); return err }); err != nil {
-		t.Error(err)
 	}
 }
 

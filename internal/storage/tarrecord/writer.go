@@ -9,8 +9,7 @@ import (
 	"os"
 
 	"github.com/klauspost/compress/zstd"
-	"golang.org/x/sys/unix"
-
+	"berth/internal/atomicfile"
 	"berth/internal/storage/archive/ustar"
 )
 
@@ -40,7 +39,7 @@ type Writer struct {
 // NewWriter begins a record. dir is a directory on the file system where the
 // record shall be; nothing appears in it.
 func NewWriter(dir string) (*Writer, error) {
-	f, err := Nameless(dir)
+	f, err := atomicfile.Nameless(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +88,7 @@ func (w *Writer) Removed(path string, content *os.File) error {
 	}
 	delete(w.last, h)
 	if w.aside == nil {
-		f, err := Nameless(w.dir)
+		f, err := atomicfile.Nameless(w.dir)
 		if err != nil {
 			return err
 		}
@@ -150,7 +149,7 @@ func (w *Writer) replace() error {
 	if _, err := w.file.Seek(0, io.SeekStart); err != nil {
 		return err
 	}
-	f, err := Nameless(w.dir)
+	f, err := atomicfile.Nameless(w.dir)
 	if err != nil {
 		return err
 	}
@@ -256,18 +255,4 @@ func (e *encoder) file(f file) error {
 func (e *encoder) end() error {
 	e.number(0)
 	return errors.Join(e.w.Flush(), e.z.Close())
-}
-
-// Nameless returns a new file that no directory lists, on the file system of
-// dir: it ends with its descriptor, however that comes about.
-func Nameless(dir string) (*os.File, error) {
-	f, err := os.OpenFile(dir, os.O_RDWR|unix.O_TMPFILE, 0o600)
-	if !errors.Is(err, unix.EOPNOTSUPP) && !errors.Is(err, unix.EISDIR) {
-		return f, err
-	}
-	f, err = os.CreateTemp(dir, ".nameless-*") // file systems without O_TMPFILE: the name lives for a moment
-	if err != nil {
-		return nil, err
-	}
-	return f, os.Remove(f.Name())
 }

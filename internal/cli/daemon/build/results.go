@@ -14,6 +14,7 @@ import (
 	"berth/internal/cli/daemon/build/printer"
 	"berth/internal/cli/streams"
 	"berth/internal/errdefs"
+	"berth/internal/image/packing"
 	"berth/internal/oci"
 )
 
@@ -87,7 +88,7 @@ func (b *build) archive(ctx context.Context, o *destination, r *solve.Result, m 
 		Manifest: map[string]string{}, Attest: b.attestTo(o.kind), Events: b.sink,
 	}
 	var err error
-	if a.Compression, err = export.ParseCompression(o.attrs["compression"]); err != nil {
+	if a.Compression, err = packing.ParseCompression(o.attrs["compression"]); err != nil {
 		return err
 	}
 	if level := o.attrs["compression-level"]; level != "" {
@@ -126,7 +127,7 @@ func (b *build) archive(ctx context.Context, o *destination, r *solve.Result, m 
 // write gives an archive to its file or to standard output.
 func (b *build) write(o *destination, produce func(io.Writer) error) error {
 	if !o.toStdout() {
-		return export.ToFile(o.dest, produce)
+		return atomicfile.Output(o.dest, produce)
 	}
 	if streams.Terminal(b.Env.Out) != nil {
 		return errdefs.New(errdefs.InvalidArgument, "dest file is required for %s output: standard output is a terminal", o.kind).

@@ -1,4 +1,4 @@
-package export
+package packing
 
 import (
 	"fmt"
@@ -13,7 +13,7 @@ import (
 	"berth/internal/oci"
 )
 
-// Compression is how the layers of an archive are packed. The zero value is gzip.
+// Compression is how layers are packed. The zero value is gzip.
 type Compression int
 
 // The compressions, by the names that --output type=oci,compression= has.
@@ -42,8 +42,8 @@ func (c Compression) String() string { return [...]string{"gzip", "zstd", "uncom
 // mediaTypeDockerPlain is a Docker layer as it is: Docker's own list of media types has it for its archives.
 const mediaTypeDockerPlain = "application/vnd.docker.image.rootfs.diff.tar"
 
-// mediaType returns the type of a layer, in Docker's words or OCI's.
-func (c Compression) mediaType(docker bool) string {
+// MediaType returns the type of a layer, in Docker's words or OCI's.
+func (c Compression) MediaType(docker bool) string {
 	switch {
 	case docker && c == Gzip:
 		return oci.MediaTypeDockerLayer
