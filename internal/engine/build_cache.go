@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"berth/internal/build/cache"
+	"berth/internal/errdefs"
+	"berth/internal/image/catalog"
 	"berth/internal/units"
 )
 
@@ -18,6 +20,30 @@ func (r *imageRemoval) spareBuildCache() error {
 	containers := r.inUse
 	r.inUse = func(layer string) bool { return containers(layer) || cached(layer) }
 	return nil
+}
+
+// minState is how many digits of a build state's id a name must have to be taken
+// for one: short names in hexadecimal digits, such as "dead", are rather images.
+const minState = 12
+
+// buildState returns what a build had made at one of its steps, by the id that
+// `builder du` shows or a failed build tells, in the form of an image. It is no
+// image: it has no name, no list shows it, and it goes when the cache forgets it.
+//
+// Preconditions: the catalog's lock is held, until a container stands on the layer.
+func (e *Engine) buildState(id string) (*catalog.Image, error) {
+	if len(id) < minState {
+		return nil, errdefs.New(errdefs.NotFound, "no such build state: %s", id)
+	}
+	r, err := cache.Open(e.opt.DataRoot).State(id)
+	if err != nil {
+		return nil, err
+	}
+	img := &catalog.Image{ID: r.Key, TopLayer: r.Layer}
+	if r.Config != nil {
+		img.Config.Config = *r.Config
+	}
+	return img, nil
 }
 
 // PruneBuildCache removes what no running build stands on from the build cache,

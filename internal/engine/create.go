@@ -128,6 +128,9 @@ func (e *Engine) imageFor(ctx context.Context, r CreateRequest) (*catalog.Image,
 	}
 	release := func() { hold.Release() }
 	img, err := e.images.Resolve(ref)
+	if errors.Is(err, errdefs.NotFound) {
+		img, err = e.buildState(ref)
+	}
 	if err == nil || !errors.Is(err, errdefs.NotFound) {
 		if err != nil {
 			release()

@@ -251,9 +251,13 @@ func (c *Cache) collect(right *catalog.Removal) error {
 	})
 }
 
+// keepState is how long a state is kept that nobody has looked into.
+const keepState = 7 * 24 * time.Hour
+
 // sweep removes what cannot be of use to anybody: records of an earlier boot
 // whose layers were never synced, records whose layer or whose layer below is
-// gone, temporary files, locks of dead processes.
+// gone, states that nobody has looked into for long, temporary files, locks of
+// dead processes.
 //
 // Preconditions: the catalog's exclusive lock is held, so nobody writes records.
 func (c *Cache) sweep() error {
@@ -266,7 +270,8 @@ func (c *Cache) sweep() error {
 	}
 	for _, r := range records {
 		gone := func(layer string) bool { return layer != "" && !c.layers.Exists(layer) }
-		if !c.current(r.Record) || gone(r.Layer) || gone(r.Below) {
+		old := r.Type == State && time.Since(r.used) > keepState
+		if old || !c.current(r.Record) || gone(r.Layer) || gone(r.Below) {
 			if err := c.drop(r.Key); err != nil {
 				return err
 			}

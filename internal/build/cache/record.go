@@ -17,6 +17,7 @@ const (
 	Regular    Type = "regular"         // the layer of a step
 	Local      Type = "source.local"    // files of a build context
 	CacheMount Type = "exec.cachemount" // RUN --mount=type=cache
+	State      Type = "build.state"     // where a build failed; no build finds it again
 )
 
 // Record says what a step made.
@@ -33,6 +34,9 @@ type Record struct {
 	Size    int64      `json:"size"` // bytes of the layer's files
 	Created time.Time  `json:"created"`
 	Text    string     `json:"text"` // the instruction, for people
+	// Config is how a container of the state would run, so that people can look
+	// into it; nil: nobody knows.
+	Config *oci.RunConfig `json:"config,omitempty"`
 	// Boot is the boot of the machine in which the layer was made, while nobody
 	// knows whether it is on disk; "" once that is known.
 	Boot string `json:"boot,omitempty"`
@@ -64,7 +68,7 @@ func parseRecord(key oci.Digest, b []byte) (*Record, error) {
 	switch {
 	case r.Key != key:
 		return nil, errdefs.New(errdefs.Internal, "it is the record of %.80q", r.Key)
-	case r.Type != Regular && r.Type != Local:
+	case r.Type != Regular && r.Type != Local && r.Type != State:
 		return nil, errdefs.New(errdefs.Internal, "unknown type %.80q", r.Type)
 	case !layer(r.Layer) || !layer(r.Below) || r.Layer == "" && r.Below != "":
 		return nil, errdefs.New(errdefs.Internal, "layer %.80q on %.80q", r.Layer, r.Below)
