@@ -58,7 +58,13 @@ type StepError struct {
 	Stage         string // the stage's name
 	Line, EndLine int
 	Text          string // the instruction
-	Err           error
+	// Before is what shows the state before the step when it is run: an image, or
+	// a build state (cache.State). "" if that had no files.
+	Before string
+	// After is the build state that the step's program left; "" if it is not kept
+	// (Options.KeepFailed).
+	After string
+	Err   error
 }
 
 // Error returns the cause with its line.

@@ -83,14 +83,15 @@ func sources(op plan.Op) []plan.Source {
 // walk builds all needed stages, each in a goroutine of its own that waits for
 // those it needs.
 func (s *solver) walk(ctx context.Context) (state, error) {
-	ctx, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
+	s.user = ctx
+	ctx, s.stop = context.WithCancelCause(ctx)
+	defer s.stop(nil)
 	var all sync.WaitGroup
 	for _, st := range s.stages {
 		all.Go(func() {
 			st.result, st.err = s.build(ctx, st)
 			if st.err != nil {
-				stop(st.err)
+				s.stop(st.err)
 			}
 			close(st.done)
 		})

@@ -5,6 +5,7 @@ import (
 	"os"
 	"runtime"
 	"sync"
+	"sync/atomic"
 
 	"berth/internal/build/cache"
 	"berth/internal/build/plan"
@@ -45,6 +46,13 @@ type Options struct {
 	// that it makes of r, the result as if the build ended there, which it does not
 	// close. below is the name of the state before. nil: a digest that is no image's.
 	Name func(ctx context.Context, r *Result, below oci.Digest) (oci.Digest, error)
+	// Failed, when not nil, is called when a program has ended with another code
+	// than 0 and everything else of the build has stopped. r asks for the same
+	// program in its files as it left them, for whoever wants to look. The build
+	// fails when Failed returns.
+	Failed func(ctx context.Context, r *RunRequest, err error)
+	// KeepFailed keeps what a program has left that ended with another code than 0.
+	KeepFailed bool
 }
 
 // solver is one build.
@@ -62,6 +70,10 @@ type solver struct {
 
 	mu       sync.Mutex // guards unsynced
 	unsynced []made
+
+	user    context.Context         // ends when the user gives up, not when a step fails
+	stop    context.CancelCauseFunc // stops all stages
+	looking atomic.Bool             // somebody looks into a step that failed
 }
 
 // note remembers a record whose layer may not be on disk yet.

@@ -57,23 +57,34 @@ func (r *run) make(ctx context.Context, w *work, d *snapshot.Draft) (err error) 
 	if err != nil {
 		return err
 	}
-	var points []snapshot.MountPoint
-	for _, m := range mounts {
-		if m.Target != "" {
-			points = append(points, snapshot.MountPoint{Path: m.Target, File: m.File})
-		}
-	}
-	root, err := d.Mount(ctx, points...)
+	root, err := d.Mount(ctx, points(mounts)...)
 	if err != nil {
 		return err
 	}
 	id := ident.New()
 	sink := r.s.o.Events
 	sink.Send(&progress.Running{ID: w.vertex, Container: id, Time: time.Now()})
-	return r.s.o.Runner.Run(ctx, &RunRequest{
+	err = r.s.o.Runner.Run(ctx, &RunRequest{
 		ID: id, Root: root, Step: r.op, Platform: w.stage.Platform, Mounts: mounts,
 		Stdout: &output{sink, w.vertex, progress.Stdout}, Stderr: &output{sink, w.vertex, progress.Stderr},
 	})
+	var exit *ExitError
+	if errors.As(err, &exit) && r.s.o.Failed != nil {
+		if lerr := r.look(w, d, mounts, err); lerr != nil {
+			err = errors.Join(err, lerr)
+		}
+	}
+	return err
+}
+
+// points are the places where something is to be mounted.
+func points(mounts []RunMount) (list []snapshot.MountPoint) {
+	for _, m := range mounts {
+		if m.Target != "" {
+			list = append(list, snapshot.MountPoint{Path: m.Target, File: m.File})
+		}
+	}
+	return list
 }
 
 // mounts opens what is to appear while the program runs.

@@ -136,7 +136,7 @@ func (s *solver) contextBase(ctx context.Context, st *stage) (state, bool, error
 // instruction does one instruction and tells of it.
 func (s *solver) instruction(ctx context.Context, st *stage, i, shown int, at state) (state, error) {
 	step := &st.Steps[i]
-	w, err := s.prepare(ctx, st, step, &at) // waits for other stages
+	w, err := s.prepare(ctx, st, i, &at) // waits for other stages
 	v := s.vertex(st, i, shown)
 	v.ConfigOnly = step.Op == nil
 	v.Inputs = []oci.Digest{at.vertex}
@@ -158,12 +158,17 @@ func (s *solver) instruction(ctx context.Context, st *stage, i, shown int, at st
 		err = s.name(ctx, st, step, &next, at.digest)
 	}
 	if err != nil {
-		err = &StepError{Stage: st.Name, Line: step.Line, EndLine: step.EndLine, Text: step.Text, Err: err}
-		next.digest = ""
+		failed := s.failure(ctx, st, i, &at, err)
+		if w != nil {
+			failed.After = w.left
+		}
+		err, next.digest = failed, ""
 	}
 	if !cached && step.Op != nil {
 		st.worked = true
 	}
-	s.finish(v.ID, next.digest, cached, err)
+	if w == nil || !w.told {
+		s.finish(v.ID, next.digest, cached, err)
+	}
 	return next, err
 }

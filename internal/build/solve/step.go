@@ -19,11 +19,14 @@ import (
 type work struct {
 	stage  *stage
 	step   *plan.Step
+	index  int // of the step in its stage
 	below  state
 	vertex oci.Digest
 	inputs []oci.Digest // vertexes of other stages
 	op     operation
-	exact  bool // the key names what is made by its content: there is never a reason to do it again
+	exact  bool   // the key names what is made by its content: there is never a reason to do it again
+	told   bool   // that it failed
+	left   string // the build state that a program left that failed
 }
 
 func (w *work) close() error { return w.op.close() }
@@ -39,11 +42,12 @@ type operation interface {
 }
 
 // prepare waits for the stages that a step reads from; nil if it changes no files.
-func (s *solver) prepare(ctx context.Context, st *stage, step *plan.Step, below *state) (*work, error) {
+func (s *solver) prepare(ctx context.Context, st *stage, i int, below *state) (*work, error) {
+	step := &st.Steps[i]
 	if step.Op == nil {
 		return nil, nil
 	}
-	w := &work{stage: st, step: step, below: *below}
+	w := &work{stage: st, step: step, index: i, below: *below}
 	for _, from := range sources(step.Op) {
 		if from.Stage == nil {
 			continue
@@ -107,7 +111,7 @@ func (s *solver) layer(ctx context.Context, w *work, key oci.Digest, kind cache.
 		return nil, false, err
 	}
 	defer done()
-	l, err := s.make(ctx, w, cache.Record{Key: key, Type: kind, Below: w.below.layer, Text: w.step.Text})
+	l, err := s.make(ctx, w, cache.Record{Key: key, Type: kind, Below: w.below.layer, Text: w.step.Text, Config: &w.step.Config})
 	return l, false, err
 }
 
@@ -127,6 +131,9 @@ func (s *solver) make(ctx context.Context, w *work, r cache.Record) (_ *Layer, e
 	}
 	defer func() { err = errors.Join(err, d.Discard()) }()
 	if err := w.op.make(ctx, w, d); err != nil {
+		if kerr := s.keepFailed(ctx, w, d, err); kerr != nil {
+			err = errors.Join(err, kerr)
+		}
 		return nil, err
 	}
 	if ctx.Err() != nil {
