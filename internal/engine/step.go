@@ -50,6 +50,8 @@ type StepRequest struct {
 	// written to from other goroutines: both may be written to at the same time.
 	// Standard input is empty.
 	Stdout, Stderr io.Writer
+	// Terminal, when not nil, takes the place of both.
+	Terminal *StepTerminal
 }
 
 // StepResult is how a step's program ended.
@@ -88,6 +90,7 @@ func (c *Containers) RunStep(ctx context.Context, r StepRequest) (_ StepResult, 
 	s.cu.Add(func() error { return os.RemoveAll(c.e.stepDir(r.ID)) })
 	defer func() {
 		s.closeFiles()
+		s.console.Close() //nolint:errcheck // nil if there is none
 		if cerr := s.cu.Run(); cerr != nil {
 			err = errors.Join(err, cerr, l.pass()) // whoever comes next finishes it
 			return
@@ -106,6 +109,7 @@ type step struct {
 	req     *StepRequest
 	lease   *lease
 	outputs []*output
+	console *os.File // our end of what a terminal comes through; nil: none is wanted
 }
 
 // stepDir holds what a step needs while it runs. It lies apart from the
@@ -125,7 +129,7 @@ func (e *Engine) newStep(r *StepRequest) (*step, error) {
 	}
 	rec := &container.Record{
 		ID: r.ID, Path: r.Args[0], Args: r.Args[1:],
-		Config: container.Config{Hostname: r.Hostname, User: r.User, Env: r.Env, WorkingDir: r.Dir},
+		Config: container.Config{Hostname: r.Hostname, User: r.User, Env: r.Env, WorkingDir: r.Dir, Tty: r.Terminal != nil},
 		HostConfig: container.HostConfig{
 			NetworkMode: r.NetworkMode, ExtraHosts: r.ExtraHosts, DNS: r.DNS, DNSSearch: r.DNSSearch, DNSOptions: r.DNSOptions,
 			Privileged: r.Insecure, ShmSize: r.ShmSize, Resources: r.Resources,
@@ -199,6 +203,13 @@ func (s *step) run(ctx context.Context) (StepResult, error) {
 		return StepResult{}, startError(err, out.Program, s.r)
 	}
 	copied := s.copyOutputs()
+	if s.console != nil {
+		if copied, err = s.converse(); err != nil {
+			conn.Kill()
+			_, kerr := conn.AwaitEnd()
+			return StepResult{}, errors.Join(err, kerr)
+		}
+	}
 	stop := context.AfterFunc(ctx, conn.Kill)
 	end, err := conn.AwaitEnd()
 	stop()

@@ -23,6 +23,9 @@ const outputLimit = 2 * time.Second
 // be handed to it, else pipes. A file that is not the program's user's cannot:
 // see giveStdio.
 func (s *step) stdio() (err error) {
+	if s.req.Terminal != nil {
+		return s.terminal()
+	}
 	if s.in.Stdio[0], err = null(); err != nil {
 		return err
 	}

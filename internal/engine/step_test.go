@@ -241,7 +241,7 @@ func TestStep(t *testing.T) {
 		"Ends": testStepEnds, "Refused": testStepRefused, "Rights": testStepRights, "User": testStepUser, "Dir": testStepDir, "Output": testStepOutput,
 		"Mounts": testStepMounts, "Parts": testStepParts, "Secrets": testStepSecrets, "Stubs": testStepStubs, "Networks": testStepNetworks,
 		"Limits": testStepLimits, "Cancel": testStepCancel, "Parallel": testStepParallel, "Executable": testStepExecutable,
-		"Descriptors": testStepDescriptors, "BuilderKilled": testBuilderKilled, "NurseryKilled": testNurseryKilled,
+		"Descriptors": testStepDescriptors, "Terminal": testStepTerminal, "BuilderKilled": testBuilderKilled, "NurseryKilled": testNurseryKilled,
 	} {
 		t.Run(name, func(t *testing.T) { f(&stepBed{t, b.e, b.base, b.dir}) })
 	}
