@@ -41,6 +41,7 @@ func (t *translation) globalArgs(args []instructions.ArgCommand, stages []instru
 			if err := t.setGlobal(t.global, a, t.set.BuildArgs); err != nil {
 				return t.file.at(err, in.Location())
 			}
+			t.noteOuter(a, in.Location())
 		}
 	}
 	return t.readEpoch()
@@ -148,6 +149,7 @@ func (e *evaluation) arg(in *instructions.ArgCommand) error {
 			}
 		}
 		e.s.args = append(e.s.args, argument{a.Key, value})
+		e.noteArg(a, value)
 		said = append(said, text)
 	}
 	return e.step(nil, "ARG "+strings.Join(said, " "))

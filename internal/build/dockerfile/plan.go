@@ -22,6 +22,7 @@ type translation struct {
 	all bool
 
 	global   *variables // what stands before the first FROM, and the platforms
+	outer    map[string]*outerArg
 	declared map[string]bool
 	stages   []*stage
 	byName   map[string]*stage
@@ -57,7 +58,7 @@ func (f *File) Check(ctx context.Context, o Options) ([]plan.Warning, error) {
 func (f *File) translate(ctx context.Context, o Options, all bool) (*translation, *stage, error) {
 	t := &translation{
 		file: f, set: o.setup(), escape: f.tree.EscapeToken, all: all,
-		declared: map[string]bool{}, byName: map[string]*stage{}, outsides: map[outsideKey]*outside{},
+		declared: map[string]bool{}, outer: map[string]*outerArg{}, byName: map[string]*stage{}, outsides: map[outsideKey]*outside{},
 	}
 	t.expand = newExpander(t.escape, t.set.budget)
 	if frontend, ok := o.BuildArgs["BUILDKIT_SYNTAX"]; ok {
@@ -144,7 +145,7 @@ func (t *translation) finish(target *stage) error {
 
 // plan gathers what has been made.
 func (t *translation) plan(target *stage) *plan.Plan {
-	p := &plan.Plan{Platform: t.set.Platform, Warnings: t.remarks.sorted(), UnusedArgs: t.unusedArgs(), Epoch: t.set.epoch}
+	p := &plan.Plan{Platform: t.set.Platform, Warnings: t.remarks.sorted(), UnusedArgs: t.unusedArgs(), Args: t.argsOf(), Epoch: t.set.epoch}
 	for _, s := range t.stages {
 		if s.out != nil && s != target {
 			p.Stages = append(p.Stages, s.out)

@@ -40,6 +40,7 @@ func platformArgs(s *setup, target string) *variables {
 func (t *translation) platformOf(s *stage, lint *linter.Linter) error {
 	res, err := t.expand.word(s.Platform, t.global)
 	t.remarkUndeclared(res.Unmatched, s.Location, lint)
+	s.take(res.Matched)
 	if err != nil {
 		return err
 	}

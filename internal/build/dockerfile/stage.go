@@ -31,6 +31,10 @@ type stage struct {
 	out  *plan.Stage // nil until it has been evaluated
 	vars *variables  // after its last instruction
 	args []argument  // the ARGs in scope, for the history of RUN
+	// takes are the names of the ARGs that FROM and the stage's own ARGs name;
+	// declares are those of them that the stage gives a meaning.
+	takes    map[string]bool
+	declares []plan.Arg
 	// rooted says that a WORKDIR has been seen: a relative one is clear then.
 	rooted bool
 }
@@ -63,10 +67,11 @@ func (s *stage) title() string {
 // is one, else an image.
 func (t *translation) buildStages(list []instructions.Stage) error {
 	for i, in := range list {
-		s := &stage{Stage: in, index: i}
+		s := &stage{Stage: in, index: i, takes: map[string]bool{}}
 		lint := t.lint().WithMergedConfigFromComments(in.Comments)
 		name, err := t.expand.word(in.BaseName, t.global)
 		t.remarkUndeclared(name.Unmatched, in.Location, lint)
+		s.take(name.Matched)
 		if err != nil {
 			return t.file.at(err, in.Location)
 		}

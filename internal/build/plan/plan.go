@@ -15,6 +15,8 @@ type Plan struct {
 	Warnings []Warning
 	// UnusedArgs are the build arguments that were given but that nothing declares.
 	UnusedArgs []string
+	// Args are the build arguments that the stages declare or name, by line.
+	Args []Arg
 	// Epoch is SOURCE_DATE_EPOCH (reproducible-builds.org): the time that the
 	// image's config and history bear; nil: the time of the build.
 	Epoch *time.Time
@@ -66,6 +68,14 @@ type Step struct {
 	// takes Env, User and WorkingDir from the step's Op, which also holds ARGs.
 	Config  oci.RunConfig
 	History oci.History // Created is filled in by the solver
+}
+
+// Arg is an ARG that can be given with --build-arg.
+type Arg struct {
+	Name  string
+	Value string // that it has in this plan
+	Text  string // its description: the comment "# NAME text" above it
+	Line  int
 }
 
 // Warning is a remark of the linter (`# check`, build --check).

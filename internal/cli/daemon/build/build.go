@@ -146,7 +146,7 @@ func (b *build) do(ctx context.Context) (made *made, err error) {
 // perform does what --call says with the Dockerfile.
 func (b *build) perform(ctx context.Context, agents *agents) (_ *made, err error) {
 	if b.call == "targets" {
-		return &made{text: targets(b.file)}, nil
+		return b.targets(b.file)
 	}
 	b.announce()
 	store := catalog.Open(b.Env.DataRoot)
@@ -163,13 +163,13 @@ func (b *build) perform(ctx context.Context, agents *agents) (_ *made, err error
 		if err != nil {
 			return nil, err
 		}
-		return remarks(warnings, b.text.name), nil
+		return b.remarks(warnings)
 	case "outline":
 		p, err := b.file.Plan(ctx, o)
 		if err != nil {
 			return nil, err
 		}
-		return &made{text: outline(p)}, nil
+		return b.outline(p)
 	}
 	p, err := b.file.Plan(ctx, o)
 	if err != nil {

@@ -31,6 +31,8 @@ type request struct {
 	// allowHost and allowInsecure are the consents of --allow.
 	allowHost, allowInsecure bool
 	attestations             attestations
+	callJSON                 bool // --call ...,format=json
+	callIgnoresStatus        bool // --call ...,ignorestatus=true
 }
 
 // epochVariable is the time that a reproducible build is of, a build argument. As
@@ -191,16 +193,8 @@ func (r *request) doing() error {
 	if r.check {
 		r.call = "check"
 	}
-	name, _, _ := strings.Cut(strings.TrimPrefix(r.call, "subrequests."), ",")
-	switch name {
-	case "", "build":
-		r.call = "build"
-	case "check", "lint":
-		r.call = "check"
-	case "outline", "targets":
-		r.call = name
-	default:
-		return &command.UsageError{Path: "berth build", Err: fmt.Errorf("invalid --call %q", r.call), Hint: "one of build, check, outline, targets"}
+	if err := r.parseCall(); err != nil {
+		return &command.UsageError{Path: "berth build", Err: fmt.Errorf("invalid --call %q: %w", r.call, err), Hint: "one of build, check, outline, targets; ,format=json behind it gives JSON"}
 	}
 	if r.file == "-" && r.context == "-" {
 		return errdefs.New(errdefs.InvalidArgument, "invalid argument: can't use stdin for both build context and dockerfile").
