@@ -14,22 +14,31 @@ import (
 // Credentials returns what the user has for a registry's host, or nothing.
 type Credentials func(ctx context.Context, host string) (auth.Credential, error)
 
-// DockerCredentials reads Docker's client configuration, where `docker login`
-// and many other tools keep credentials: in the file itself or with the
-// credential helper that it names. dir is "" for $DOCKER_CONFIG, else ~/.docker.
-// A file that is not there means no credentials.
-func DockerCredentials(dir string) (Credentials, error) {
+// DockerConfig returns where Docker's client configuration is. dir is "" for
+// $DOCKER_CONFIG, else ~/.docker; the result is "" for a user without a home.
+func DockerConfig(dir string) string {
 	if dir == "" {
 		dir = os.Getenv("DOCKER_CONFIG")
 	}
 	if dir == "" {
 		home, err := os.UserHomeDir()
 		if err != nil {
-			return nil, nil //nolint:nilerr // a user without a home has no file there
+			return ""
 		}
 		dir = filepath.Join(home, ".docker")
 	}
-	path := filepath.Join(dir, "config.json")
+	return filepath.Join(dir, "config.json")
+}
+
+// DockerCredentials reads Docker's client configuration, where `docker login`
+// and many other tools keep credentials: in the file itself or with the
+// credential helper that it names. dir is DockerConfig's. A file that is not
+// there means no credentials.
+func DockerCredentials(dir string) (Credentials, error) {
+	path := DockerConfig(dir)
+	if path == "" {
+		return nil, nil
+	}
 	store, err := credentials.NewStore(path, credentials.StoreOptions{})
 	if err != nil {
 		return nil, (&errdefs.Error{Kind: errdefs.InvalidArgument, Op: "read credentials from", Subject: path, Err: err}).

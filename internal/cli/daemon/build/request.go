@@ -53,7 +53,7 @@ func (f *flags) request(context string) (*request, error) {
 	if v, ok := f.lookup(epochVariable); ok && v != "" && r.buildArgs[epochVariable] == "" {
 		r.buildArgs[epochVariable] = v
 	}
-	for _, step := range [...]func() error{r.refuse, r.values, r.results, r.consents, r.doing, r.attesting} {
+	for _, step := range [...]func() error{r.proxies, r.refuse, r.values, r.results, r.consents, r.doing, r.attesting} {
 		if err := step(); err != nil {
 			return nil, err
 		}
