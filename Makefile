@@ -29,6 +29,10 @@ bench: build ## compare with crun, runc, podman and docker in one run
 	@scripts/packages busybox-static crun runc podman docker.io containerd strace procps
 	@$(GO) run ./test/bench
 
+compat: build ## read, plan and build Dockerfiles of other projects: DIR holds NAME/Dockerfile
+	@$(GO) run ./test/compat $(DIR)
+	@cd test/conformance/dockerfile && $(GO) test -count=1 -run TestFiles . -files '$(abspath $(DIR))/*/Dockerfile'
+
 vm: build ## limits and user namespaces on cgroup v2, and systemd, in a virtual machine; not part of make test
 	@test/vm/limits
 	@test/vm/userns
@@ -36,5 +40,5 @@ vm: build ## limits and user namespaces on cgroup v2, and systemd, in a virtual 
 install: build ## install both binaries below PREFIX
 	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/bin bin/berth bin/berthd
 
-.PHONY: help build demo test lint bench vm install
+.PHONY: help build demo test lint bench compat vm install
 .DEFAULT_GOAL := help
