@@ -3,12 +3,10 @@ package daemon
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"berth/internal/buildinfo"
 	"berth/internal/cli/command"
 	"berth/internal/cli/daemon/build"
 	"berth/internal/cli/daemon/progress"
@@ -71,7 +69,11 @@ func (o *pullOptions) run(ctx context.Context) error {
 	if !o.quiet {
 		opt.Report = p.Event
 	}
-	src, err := o.open(ctx, name)
+	var on *progress.Printer
+	if !o.quiet {
+		on = p
+	}
+	src, err := o.open(name, notice(o.env, on))
 	if err != nil {
 		return err
 	}
@@ -106,17 +108,14 @@ func (o *pullOptions) run(ctx context.Context) error {
 	return nil
 }
 
-// open connects to the repository with the user's credentials.
-func (o *pullOptions) open(ctx context.Context, name reference.Named) (*registry.Repository, error) {
-	credentials, err := registry.DockerCredentials("")
+// open returns the hosts that serve the repository.
+func (o *pullOptions) open(name reference.Named, say func(string)) (*registry.Source, error) {
+	ro, err := registryOptions(o.env, o.insecure)
 	if err != nil {
 		return nil, err
 	}
-	ro := registry.Options{Insecure: o.insecure, Credentials: credentials, UserAgent: "berth/" + buildinfo.Version}
-	if list, ok := o.env.LookupEnv("BERTH_TRUSTED_REALMS"); ok {
-		ro.TrustedRealms = strings.FieldsFunc(list, func(r rune) bool { return r == ',' || r == ' ' })
-	}
-	return registry.Open(ctx, name, ro)
+	ro.Notice = say
+	return registry.OpenSource(name, ro)
 }
 
 func (o *pullOptions) pull(ctx context.Context, src transfer.Source, name reference.Named, opt transfer.PullOptions) (newer bool, err error) {
@@ -132,7 +131,7 @@ func (o *pullOptions) pull(ctx context.Context, src transfer.Source, name refere
 func puller(env *command.Env) build.Pull {
 	return func(ctx context.Context, name reference.Named, opt transfer.PullOptions) (transfer.Pulled, error) {
 		o := &pullOptions{env: env}
-		src, err := o.open(ctx, name)
+		src, err := o.open(name, notice(env, nil))
 		if err != nil {
 			return transfer.Pulled{}, err
 		}

@@ -206,12 +206,8 @@ func (b *blob) broken(err error) error {
 // reconnect waits a little longer after each failure.
 func (b *blob) reconnect() error {
 	for {
-		wait := time.NewTimer(100 * time.Millisecond << b.breaks)
-		select {
-		case <-wait.C:
-		case <-b.ctx.Done():
-			wait.Stop()
-			return context.Cause(b.ctx)
+		if err := sleep(b.ctx, 100*time.Millisecond<<b.breaks); err != nil {
+			return err
 		}
 		err := b.connect()
 		if err == nil || errdefs.KindOf(err) != errdefs.Unavailable {

@@ -7,12 +7,13 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"strings"
 	"time"
 
 	"oras.land/oras-go/v2/registry/remote/auth"
-	"oras.land/oras-go/v2/registry/remote/retry"
 
+	"berth/internal/image/registry/hosts"
 	"berth/internal/reference"
 )
 
@@ -28,69 +29,95 @@ type Options struct {
 	TrustedRealms []string
 	// UserAgent is sent with every request.
 	UserAgent string
+	// Hosts says where certificates and mirrors are configured; the zero value: nowhere.
+	Hosts hosts.Config
+	// Notice is told what the user may want to know while it lasts: that a
+	// registry makes us wait, or that a mirror is passed over. nil: nobody.
+	Notice func(line string)
 	// Stall is how long a connection may bring nothing before it counts as
 	// broken; 0: a minute.
 	Stall time.Duration
 }
 
-// hubHost is where the registry called docker.io really is.
-const hubHost = "registry-1.docker.io"
-
-// Repository is one repository of a registry. It is safe for concurrent use.
+// Repository is one repository of one host. It is safe for concurrent use.
 type Repository struct {
 	name  reference.Named
+	at    hosts.Host
 	base  string // "https://host/v2/path"
+	query string // of each request: "ns=docker.io" tells a mirror whose image it is
 	host  string
 	http  *auth.Client
 	stall time.Duration
 }
 
-// Open returns the repository of name. It connects only to find out whether a
-// host of this machine (or any, if Insecure) speaks HTTPS or plain HTTP.
+// Open returns the repository of name in its own registry. It connects only to
+// find out whether a host of this machine (or any, if Insecure) speaks HTTPS or
+// plain HTTP.
 func Open(ctx context.Context, name reference.Named, o Options) (*Repository, error) {
-	host := name.Domain()
-	if host == reference.DefaultDomain {
-		host = hubHost
+	at, err := o.Hosts.Registry(name)
+	if err != nil {
+		return nil, err
 	}
+	return openAt(ctx, name, at, o)
+}
+
+// openAt returns the repository of name at one of the hosts that serve it.
+func openAt(ctx context.Context, name reference.Named, at hosts.Host, o Options) (*Repository, error) {
 	if o.Stall == 0 {
 		o.Stall = time.Minute
 	}
-	base := newTransport(o, isLoopback(host))
-	scheme := "https"
-	if o.Insecure || isLoopback(host) {
-		var err error
-		if scheme, err = probe(ctx, base, host); err != nil {
-			return nil, unreachable(name, err)
+	base, err := newTransport(o, at)
+	if err != nil {
+		return nil, err
+	}
+	scheme := at.Scheme
+	if scheme == "" {
+		scheme = "https"
+		if o.Insecure || isLoopback(at.Addr) {
+			if scheme, err = probe(ctx, base, at.Addr); err != nil {
+				return nil, unreachable(name, err)
+			}
 		}
 	}
-	guard := &guard{base: base, scheme: scheme, host: host, insecure: o.Insecure, trusted: o.TrustedRealms}
+	guard := &guard{base: base, scheme: scheme, host: at.Addr, insecure: o.Insecure, trusted: o.TrustedRealms, header: at.Header}
 	client := &auth.Client{
-		Client: &http.Client{Transport: retry.NewTransport(guard)},
+		Client: &http.Client{Transport: &patient{base: guard, host: at.Addr, notice: o.Notice}},
 		Cache:  auth.NewCache(),
 		Header: http.Header{"User-Agent": {o.UserAgent}},
 	}
 	if o.Credentials != nil {
 		client.Credential = auth.CredentialFunc(o.Credentials)
 	}
-	return &Repository{name: name.Repository(), base: scheme + "://" + host + "/v2/" + name.Path(), host: host, http: client, stall: o.Stall}, nil
+	r := &Repository{name: name.Repository(), at: at, base: scheme + "://" + at.Addr + at.Root + "/" + at.Path, host: at.Addr, http: client, stall: o.Stall}
+	if at.Mirror() {
+		r.query = url.Values{"ns": {at.Registry}}.Encode()
+	}
+	return r, nil
 }
 
-func newTransport(o Options, local bool) *http.Transport {
-	t := &http.Transport{
+func newTransport(o Options, at hosts.Host) (*http.Transport, error) {
+	config, err := at.TLS.Config()
+	if err != nil {
+		return nil, err
+	}
+	if o.Insecure || isLoopback(at.Addr) {
+		if config == nil {
+			config = &tls.Config{}
+		}
+		config.InsecureSkipVerify = true //nolint:gosec // the user asked for it, or nobody is in between
+	}
+	return &http.Transport{
+		TLSClientConfig:       config,
 		Proxy:                 http.ProxyFromEnvironment,
 		DialContext:           (&net.Dialer{Timeout: 30 * time.Second}).DialContext,
 		TLSHandshakeTimeout:   15 * time.Second,
 		ResponseHeaderTimeout: o.Stall,
-		MaxIdleConnsPerHost:   8,
+		MaxIdleConnsPerHost:   16, // as many as layers times ranges are fetched at once
 		IdleConnTimeout:       30 * time.Second,
 		ForceAttemptHTTP2:     true,
 		// Bytes are compared with digests of what was sent, not of what it unpacks to.
 		DisableCompression: true,
-	}
-	if o.Insecure || local {
-		t.TLSClientConfig = &tls.Config{InsecureSkipVerify: true} //nolint:gosec // the user asked for it, or nobody is in between
-	}
-	return t
+	}, nil
 }
 
 // probe finds out which of the two a host speaks. It carries no credentials.

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"oras.land/oras-go/v2/registry/remote/errcode"
 
@@ -23,6 +24,7 @@ type Answer struct {
 	Status  int
 	Code    string // "MANIFEST_UNKNOWN"; "" if the body was none of a registry's
 	Message string
+	Wait    time.Duration // how long the registry wants us to wait; 0 if it does not say
 }
 
 // Error returns the refusal in Docker's form: "manifest unknown: manifest unknown".
@@ -37,9 +39,18 @@ func (a *Answer) Error() string {
 	return code + ": " + a.Message
 }
 
+// wait says in words how long to wait.
+func (a *Answer) wait() string {
+	if a.Wait == 0 {
+		return "wait"
+	}
+	return "wait " + a.Wait.Round(time.Second).String()
+}
+
 // answer reads the refusal out of a response.
 func answer(resp *http.Response) *Answer {
 	a := &Answer{Status: resp.StatusCode}
+	a.Wait, _ = retryAfter(resp, time.Now())
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
 	var doc struct {
 		Errors []struct{ Code, Message string }
@@ -78,9 +89,9 @@ func refused(n reference.Named, ref string, a *Answer) error {
 		return errdefs.New(errdefs.NotFound, "manifest for %s%s%s not found: %w", n.FamiliarName(), sep, ref, a)
 	case a.Status == http.StatusTooManyRequests:
 		return errdefs.New(errdefs.Unavailable, "cannot pull %s: too many requests: %w", n.FamiliarName(), a).
-			WithHint("the registry limits how often you may pull: wait, or log in")
+			WithHint("the registry limits how often you may pull: %s, or log in", a.wait())
 	case a.Status >= 500:
-		return errdefs.New(errdefs.Unavailable, "cannot pull %s: %w", n.FamiliarName(), a).WithHint("the registry has a problem: try again later")
+		return errdefs.New(errdefs.Unavailable, "cannot pull %s: %w", n.FamiliarName(), a).WithHint("the registry has a problem: %s and try again; what was downloaded is kept", a.wait())
 	}
 	return errdefs.New(errdefs.Internal, "cannot pull %s: %w", n.FamiliarName(), a)
 }

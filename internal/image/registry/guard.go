@@ -20,6 +20,7 @@ type guard struct {
 	scheme, host string // of the registry
 	insecure     bool
 	trusted      []string
+	header       http.Header // configured for the registry, and for nobody else
 }
 
 // RoundTrip sends the request or refuses it.
@@ -32,6 +33,12 @@ func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, (&errdefs.Error{Kind: errdefs.Forbidden, Op: "send credentials to", Subject: place(req.URL),
 			Err: fmt.Errorf("they were stored for %s", g.host)}).
 			WithHint("if this is where %s keeps its accounts, set BERTH_TRUSTED_REALMS=%s", g.host, req.URL.Host)
+	}
+	if len(g.header) > 0 && g.isRegistry(req.URL) {
+		req = req.Clone(req.Context()) // a RoundTripper must not change its request
+		for key, values := range g.header {
+			req.Header[key] = values
+		}
 	}
 	return g.base.RoundTrip(req)
 }

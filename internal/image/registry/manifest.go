@@ -22,7 +22,14 @@ const accept = oci.MediaTypeIndex + ", " + oci.MediaTypeManifest + ", " + oci.Me
 
 // get sends one request below the repository. The caller closes the body.
 func (r *Repository) get(ctx context.Context, method, path string, header http.Header) (*http.Response, error) {
-	ctx = auth.AppendScopesForHost(ctx, r.host, auth.ScopeRepository(r.name.Path(), auth.ActionPull))
+	ctx = auth.AppendScopesForHost(ctx, r.host, auth.ScopeRepository(r.at.Path, auth.ActionPull))
+	if r.query != "" {
+		sep := "?"
+		if strings.Contains(path, "?") {
+			sep = "&"
+		}
+		path += sep + r.query
+	}
 	req, err := http.NewRequestWithContext(ctx, method, r.base+path, nil)
 	if err != nil {
 		return nil, err

@@ -18,6 +18,7 @@ import (
 	"oras.land/oras-go/v2/registry/remote/auth"
 
 	"berth/internal/errdefs"
+	"berth/internal/image/registry/hosts"
 	"berth/internal/oci"
 	"berth/internal/reference"
 )
@@ -492,7 +493,7 @@ func TestDockerCredentials(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for host, want := range map[string]string{"a.example:5000": user, "b.example": "bob", hubHost: user, "c.example": "", "a.example": ""} {
+	for host, want := range map[string]string{"a.example:5000": user, "b.example": "bob", hosts.Addr("docker.io"): user, "c.example": "", "a.example": ""} {
 		if c, err := get(t.Context(), host); err != nil || c.Username != want {
 			t.Errorf("%s: %q, %v; want %q", host, c.Username, err, want)
 		}

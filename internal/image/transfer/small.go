@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"context"
+	"errors"
 	"io"
 
 	"berth/internal/errdefs"
@@ -13,6 +14,14 @@ func fetchSmall(ctx context.Context, src Source, d oci.Descriptor) ([]byte, erro
 	if d.Size > oci.MaxDocument {
 		return nil, errdefs.New(errdefs.InvalidArgument, "%s claims to be a document of %d bytes: at most %d are accepted", d.Digest, d.Size, oci.MaxDocument)
 	}
+	raw, err := fetchOnce(ctx, src, d)
+	if x, ok := src.(Doubter); ok && errors.Is(err, errDigest) && x.Doubt(d.Digest) {
+		return fetchOnce(ctx, src, d)
+	}
+	return raw, err
+}
+
+func fetchOnce(ctx context.Context, src Source, d oci.Descriptor) ([]byte, error) {
 	r, _, err := src.Blob(ctx, d, 0, d.Size)
 	if err != nil {
 		return nil, err
