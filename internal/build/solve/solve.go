@@ -144,8 +144,8 @@ func (r *Result) MarkSynced(c *cache.Cache) error {
 }
 
 // Finish ends the build: what it made is synced if no export did it, what it
-// stood on may be removed, and if anything was made the cache is brought within
-// limit bytes. The caller may Close the result as well.
+// stood on may be removed, what killed builds left half made is deleted, and if
+// anything was made the cache is brought within limit bytes. The caller may Close the result as well.
 func (r *Result) Finish(ctx context.Context, dataRoot string, limit int64) error {
 	c := cache.Open(dataRoot)
 	var err error
@@ -160,7 +160,11 @@ func (r *Result) Finish(ctx context.Context, dataRoot string, limit int64) error
 			err = r.MarkSynced(c)
 		}
 	}
-	if err = errors.Join(err, r.Close()); err != nil || r.Cached {
+	if err = errors.Join(err, r.Close()); err != nil {
+		return err
+	}
+	// A killed build may have left half of a large layer.
+	if err = snapshot.Open(dataRoot).CollectDrafts(ctx); err != nil || r.Cached {
 		return err
 	}
 	_, err = c.Enforce(ctx, limit)

@@ -139,6 +139,24 @@ func (s *Store) GC(inUse func(id string) bool) error {
 	return errors.Join(append(errs, s.collectLinks())...)
 }
 
+// CollectDrafts deletes the drafts that dead processes left. It takes nothing
+// else, and unlike GC it may be called at any time: who has a draft's lock has
+// nobody else working on it.
+func (s *Store) CollectDrafts(ctx context.Context) error {
+	names, err := s.list()
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, name := range names {
+		if strings.HasPrefix(name, draftPrefix) {
+			errs = append(errs, s.collectDraft(name))
+		}
+	}
+	_, err = s.Reclaim(ctx)
+	return errors.Join(append(errs, err)...)
+}
+
 // collectDraft removes a draft whose process is dead: its lock can be had.
 func (s *Store) collectDraft(name string) error {
 	lock, err := lockDir(s.dir+"/"+name, false)

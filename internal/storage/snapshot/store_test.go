@@ -267,6 +267,22 @@ func TestManyLayers(t *testing.T) {
 	})
 }
 
+// Drafts of the dead go at any time, and nothing else does.
+func TestCollectDrafts(t *testing.T) {
+	s := Open(t.TempDir())
+	must(t, s.CollectDrafts(t.Context())) // there is no store yet
+	alive, err := s.Begin("")
+	must(t, err)
+	kept := layer(t, s, "", nil)
+	must(t, os.MkdirAll(s.Dir()+"/"+draftPrefix+"dead/diff/x", 0o755))
+	must(t, os.MkdirAll(s.Dir()+"/"+trashPrefix+"cut-short/diff/x", 0o755))
+	must(t, s.CollectDrafts(t.Context()))
+	if got, want := names(t, s.Dir()), filepath.Base(alive.path)+" "+kept+" l"; got != want {
+		t.Errorf("left %s\nwant %s", got, want)
+	}
+	must(t, alive.Discard())
+}
+
 func TestGC(t *testing.T) {
 	s := Open(t.TempDir())
 	keep := layer(t, s, "", nil)
