@@ -16,6 +16,10 @@
 // The others (exec, logs, inspect, ...) act on containers that are alive, and
 // read states that are checked against the kernel anyway: they do not look.
 //
+// A step of a build has a lease like a container. What else a killed build leaves,
+// layers and directories half made, the next build deletes; the steps that it
+// finished are found done.
+//
 // The tests run the real binary in mount and network namespaces of their own
 // and need root.
 package crash
