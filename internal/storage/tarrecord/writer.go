@@ -8,9 +8,9 @@ import (
 	"io"
 	"os"
 
-	"github.com/klauspost/compress/zstd"
 	"berth/internal/atomicfile"
 	"berth/internal/storage/archive/ustar"
+	"github.com/klauspost/compress/zstd"
 )
 
 // magic is the first line of a record.
