@@ -10,6 +10,8 @@ import (
 
 	"berth/internal/build/cache"
 	"berth/internal/build/plan"
+	"berth/internal/build/progress"
+	"berth/internal/errdefs"
 	"berth/internal/linux/rootpath"
 	"berth/internal/oci"
 )
@@ -102,6 +104,12 @@ func TestFailedLooksIntoTheStep(t *testing.T) {
 	}
 	if n := strings.Count(w.log.String(), "RUN bad failed"); n != 1 {
 		t.Errorf("told %d times:\n%s", n, w.log)
+	}
+	// The other one did not fail by itself.
+	for _, e := range w.log.all {
+		if f, ok := e.(*progress.Finished); ok && f.Err != nil && !strings.Contains(w.log.names[f.ID], "bad") && errdefs.KindOf(f.Err) != errdefs.Cancelled {
+			t.Errorf("%s failed: %v", w.log.names[f.ID], f.Err)
+		}
 	}
 	w.empty()
 }

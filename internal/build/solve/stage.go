@@ -157,6 +157,9 @@ func (s *solver) instruction(ctx context.Context, st *stage, i, shown int, at st
 	if err == nil {
 		err = s.name(ctx, st, step, &next, at.digest)
 	}
+	if err != nil && ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {
+		err = cancelled(ctx) // it was stopped, for what another one did
+	}
 	if err != nil {
 		failed := s.failure(ctx, st, i, &at, err)
 		if w != nil {
