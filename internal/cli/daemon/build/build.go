@@ -18,6 +18,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -76,6 +77,9 @@ type build struct {
 	printID bool
 
 	printer    *printer.Printer
+	silence    sync.RWMutex // held to show an event; guards silent
+	silent     bool         // the printer has ended before the build
+	told       bool         // what failed is shown
 	sink       progress.Sink
 	started    time.Time
 	invocation string
@@ -94,7 +98,7 @@ func (b *build) run(ctx context.Context) (err error) {
 		return err
 	}
 	b.started, b.invocation = time.Now(), newInvocation()
-	b.sink = func(e progress.Event) { b.printer.Event(b.original(plainError(e))) }
+	b.sink = b.show
 	made, err := b.do(ctx)
 	b.printer.Close()
 	if err != nil && ctx.Err() != nil {
@@ -199,12 +203,16 @@ func (b *build) solve(ctx context.Context, p *plan.Plan, agents *agents) (_ *mad
 	if err != nil {
 		return nil, err
 	}
+	runner := newRunner(e, b.request, agents, b.warn)
 	o := solve.Options{
-		DataRoot: b.Env.DataRoot, Runner: newRunner(e, b.request, agents, b.warn),
+		DataRoot: b.Env.DataRoot, Runner: runner,
 		Context: b.contexts.open, Remote: b.contexts.remote, Secret: b.contexts.secrets.open, SSH: agents.socket,
 		NoCache: b.noCache, NoCacheStages: b.noCacheFilter,
 		AllowInsecure: b.allowInsecure, AllowHostNetwork: b.allowHost,
-		Surroundings: b.surroundings(), Events: b.sink,
+		Surroundings: b.surroundings(), Events: b.sink, KeepFailed: b.onError == "keep",
+	}
+	if b.onError == "shell" {
+		o.Failed = func(ctx context.Context, r *solve.RunRequest, err error) { b.lookInto(ctx, runner, r, err) }
 	}
 	if b.mode == printer.Classic {
 		o.Name = b.stepImage

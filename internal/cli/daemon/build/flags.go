@@ -8,6 +8,7 @@ import (
 
 	"berth/internal/cli/command"
 	"berth/internal/cli/flagvalue"
+	"berth/internal/cli/streams"
 	"berth/internal/reference"
 )
 
@@ -36,6 +37,8 @@ type flags struct {
 	noCacheFilter        []string
 	cacheFrom            flagvalue.List
 	progress             string
+	onError              string
+	interactive          bool                        // there is a terminal to talk to
 	lookup               func(string) (string, bool) // of the environment
 
 	// Of RUN's containers.
@@ -58,6 +61,7 @@ type flags struct {
 // and docker buildx build.
 func (f *flags) bind(fs *pflag.FlagSet, env *command.Env) {
 	f.lookup = env.LookupEnv
+	f.interactive = streams.Terminal(env.In) != nil && streams.Terminal(env.Out) != nil
 	progress := "auto"
 	if kit, ok := env.LookupEnv("DOCKER_BUILDKIT"); ok && (kit == "0" || kit == "false") {
 		progress = "classic" // it asks Docker for its first builder; here the output is the difference
@@ -73,6 +77,7 @@ func (f *flags) bind(fs *pflag.FlagSet, env *command.Env) {
 	fs.Var(&f.cacheFrom, "cache-from", "Use the cache of another build too (`type=local,src=dir`)")
 	fs.StringVar(&f.progress, "progress", progress, "Form of progress: auto, plain, tty, rawjson, classic, quiet")
 	fs.BoolVarP(&f.quiet, "quiet", "q", false, "Print only the image's id, at the end")
+	fs.StringVar(&f.onError, "on-error", "", "When a RUN fails: shell opens one in its files, keep keeps them")
 	f.bindRun(fs)
 	f.bindIgnored(fs)
 }

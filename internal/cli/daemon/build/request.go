@@ -78,7 +78,7 @@ func (r *request) refuse() error {
 	case strings.Contains(r.flags.platform, ","):
 		return unsupported("cannot build for several platforms at once", "run one build for each --platform, with a tag of its own")
 	}
-	return nil
+	return r.failing()
 }
 
 // values parses what the flags' own checks let through.
@@ -186,6 +186,21 @@ func (r *request) consents() error {
 		return errdefs.New(errdefs.InvalidArgument, "network mode %q is not one a build can have", r.network).WithHint("one of default, none, host")
 	}
 	return nil
+}
+
+// failing checks --on-error.
+func (r *request) failing() error {
+	switch r.onError {
+	case "", "keep":
+		return nil
+	case "shell":
+		if !r.interactive {
+			return errdefs.New(errdefs.InvalidArgument, "--on-error=shell needs a terminal: standard input or output is none").
+				WithHint("--on-error=keep keeps the files of a step that failed, for 'berth run'")
+		}
+		return nil
+	}
+	return errdefs.New(errdefs.InvalidArgument, "invalid --on-error %q", r.onError).WithHint("one of shell, keep")
 }
 
 // doing settles what is to be done: --check is a way to say --call=check.

@@ -51,21 +51,10 @@ func (r *request) surroundings() []string {
 
 // Run is solve.Runner's.
 func (r *runner) Run(ctx context.Context, req *solve.RunRequest) error {
-	step := req.Step
-	s := engine.StepRequest{
-		ID: req.ID, Root: req.Root, Args: step.Args, Env: withProxy(step.Env, step.Proxy), Dir: step.Dir, User: step.User,
-		Hostname: step.Hostname, ExtraHosts: r.hosts, NetworkMode: step.Network, Insecure: step.Insecure,
-		ShmSize: r.shmSize, Resources: r.resources, Stdout: req.Stdout, Stderr: req.Stderr,
-	}
-	for _, f := range step.Files {
-		s.Mounts = append(s.Mounts, engine.StepMount{Target: "/dev/pipes/" + f.Name, Data: f.Data, Mode: f.Mode})
-	}
-	for i := range req.Mounts {
-		done, err := r.mount(&s, &req.Mounts[i])
-		if err != nil {
-			return err
-		}
-		defer done()
+	s, done, err := r.request(req)
+	defer done()
+	if err != nil {
+		return err
 	}
 	res, err := r.engine.Containers.RunStep(ctx, s)
 	for _, w := range res.Warnings {
@@ -77,11 +66,39 @@ func (r *runner) Run(ctx context.Context, req *solve.RunRequest) error {
 	case res.ExitCode == 0:
 		return nil
 	}
-	p := &processError{args: step.Args, exit: &solve.ExitError{Code: res.ExitCode, Signal: res.Signal}}
+	p := &processError{args: s.Args, exit: &solve.ExitError{Code: res.ExitCode, Signal: res.Signal}}
 	if res.OOMKilled {
 		p.why = ": it used more memory than it may (--memory)"
 	}
 	return p
+}
+
+// request puts a request of the solver in the engine's words. done, never nil,
+// is called when the program has ended.
+func (r *runner) request(req *solve.RunRequest) (s engine.StepRequest, done func(), err error) {
+	var undo []func()
+	done = func() {
+		for _, f := range undo {
+			f()
+		}
+	}
+	step := req.Step
+	s = engine.StepRequest{
+		ID: req.ID, Root: req.Root, Args: step.Args, Env: withProxy(step.Env, step.Proxy), Dir: step.Dir, User: step.User,
+		Hostname: step.Hostname, ExtraHosts: r.hosts, NetworkMode: step.Network, Insecure: step.Insecure,
+		ShmSize: r.shmSize, Resources: r.resources, Stdout: req.Stdout, Stderr: req.Stderr,
+	}
+	for _, f := range step.Files {
+		s.Mounts = append(s.Mounts, engine.StepMount{Target: "/dev/pipes/" + f.Name, Data: f.Data, Mode: f.Mode})
+	}
+	for i := range req.Mounts {
+		over, err := r.mount(&s, &req.Mounts[i])
+		if err != nil {
+			return s, done, err
+		}
+		undo = append(undo, over)
+	}
+	return s, done, nil
 }
 
 // maxSecret is BuildKit's limit for a secret, in bytes.

@@ -156,30 +156,58 @@ func (b *build) remark() {
 // explain prints what is known of a failure, and returns the error that is
 // printed last.
 func (b *build) explain(err error) error {
+	var at *solve.StepError
 	if b.mode == printer.RawJSON {
+		if errors.As(err, &at) {
+			return &errdefs.Error{Kind: errdefs.KindOf(err), Err: err, Hint: hintOf(at)}
+		}
 		return err
 	}
-	var at *solve.StepError
 	var text *dockerfile.Error
 	var process *processError
 	isProcess := errors.As(err, &process)
+	errors.As(err, &at)
 	if b.mode == printer.Classic {
 		if isProcess {
-			return errors.New(process.classic())
+			return &errdefs.Error{Kind: errdefs.KindOf(err), Err: errors.New(process.classic()), Hint: hintOf(at)}
 		}
-	} else if f := b.printer.Failure(); f != nil && isProcess {
-		f.Print(b.Env.Err)
+	} else if isProcess {
+		b.tellFailure()
 	}
 	switch {
-	case errors.As(err, &at):
+	case at != nil:
 		if b.mode != printer.Classic {
 			fmt.Fprint(b.Env.Err, b.file.Excerpt(at.Line, at.EndLine)) //nolint:errcheck // stderr is the last resort
 		}
-		return &errdefs.Error{Kind: errdefs.KindOf(err), Err: fmt.Errorf("failed to build: %w", at.Err), Hint: errdefs.HintOf(err)}
+		return &errdefs.Error{Kind: errdefs.KindOf(err), Err: fmt.Errorf("failed to build: %w", at.Err), Hint: hintOf(at)}
 	case errors.As(err, &text):
 		fmt.Fprint(b.Env.Err, text.Excerpt()) //nolint:errcheck // as above
 	}
 	return err
+}
+
+// hintOf is the next step after a failed one: the error's own, or a look into the
+// files as they were.
+func hintOf(at *solve.StepError) string {
+	switch {
+	case at == nil:
+		return ""
+	case errdefs.HintOf(at.Err) != "":
+		return errdefs.HintOf(at.Err)
+	case at.After != "":
+		return fmt.Sprintf("berth run --rm -it %s sh shows the files as the program left them", at.After)
+	case at.Before != "":
+		return fmt.Sprintf("berth run --rm -it %s sh shows the files as they were before this step", at.Before)
+	}
+	return ""
+}
+
+// tellFailure shows the last lines of the step that failed, once.
+func (b *build) tellFailure() {
+	if f := b.printer.Failure(); f != nil && !b.told {
+		b.told = true
+		f.Print(b.Env.Err)
+	}
 }
 
 // tell prints what standard output is for.
