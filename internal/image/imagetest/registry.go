@@ -57,17 +57,18 @@ func (r *Registry) Blobs() int {
 
 // ServeHTTP answers /v2/, /v2/NAME/manifests/REF, /v2/NAME/blobs/DIGEST and /v2/NAME/tags/list.
 func (r *Registry) ServeHTTP(w http.ResponseWriter, req *http.Request) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	if req.URL.Path == "/v2/" {
 		return
 	}
 	parts := strings.Split(req.URL.Path, "/")
 	kind, ref := parts[len(parts)-2], parts[len(parts)-1]
 	digest := oci.Digest(ref)
+	r.mu.Lock()
 	switch kind {
 	case "tags":
-		w.Write(JSON(map[string]any{"tags": r.order})) //nolint:errcheck // the client sees it
+		list := JSON(map[string]any{"tags": r.order})
+		r.mu.Unlock()
+		w.Write(list) //nolint:errcheck // the client sees it
 		return
 	case "manifests":
 		if d, ok := r.tags[ref]; ok {
@@ -77,6 +78,8 @@ func (r *Registry) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		r.blobs++
 	}
 	content, ok := r.content[digest]
+	mediaType := r.types[digest]
+	r.mu.Unlock() // a slow client must not make the others wait
 	if !ok {
 		w.WriteHeader(http.StatusNotFound)
 		code := map[string]string{"manifests": "MANIFEST_UNKNOWN", "blobs": "BLOB_UNKNOWN"}[kind]
@@ -84,8 +87,8 @@ func (r *Registry) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	w.Header().Set("Docker-Content-Digest", string(digest))
-	if t := r.types[digest]; t != "" && kind == "manifests" {
-		w.Header().Set("Content-Type", t)
+	if mediaType != "" && kind == "manifests" {
+		w.Header().Set("Content-Type", mediaType)
 	} else {
 		w.Header().Set("Content-Type", "application/octet-stream")
 	}
