@@ -83,7 +83,9 @@ func imageVerbs() []verb {
 		{name: "ls", names: []string{"list"}, build: image.NewLs},
 		{name: "prune", build: image.NewPrune},
 		{name: "pull", build: pullImage},
+		{name: "push", build: pushImage},
 		{name: "rm", names: []string{"remove"}, build: image.NewRm},
+		{name: "save", build: saveImage},
 		{name: "tag", build: image.NewTag},
 	}
 }
@@ -94,6 +96,14 @@ func pullImage(env *command.Env) *cobra.Command {
 
 func loadImage(env *command.Env) *cobra.Command {
 	return image.NewSibling(env, "load", "", "Read images from an archive", "berth load -i images.tar")
+}
+
+func pushImage(env *command.Env) *cobra.Command {
+	return image.NewSibling(env, "push", "NAME[:TAG]", "Upload an image to a registry", "berth push registry.example.com/web:1")
+}
+
+func saveImage(env *command.Env) *cobra.Command {
+	return image.NewSibling(env, "save", "IMAGE [IMAGE...]", "Write images to an archive", "berth save -o images.tar web:1")
 }
 
 func importImage(env *command.Env) *cobra.Command {

@@ -1,5 +1,6 @@
 // Package transfer brings images in: from registries (Pull), from archives and
-// directories (Load), and from the tar of a root file system (Import).
+// directories (Load), and from the tar of a root file system (Import). And it
+// brings them out: to registries (Push) and into archives (Save).
 //
 // An image arrives as packed layers. Each is unpacked once, while it arrives,
 // into the directory where it will stay; the packed form is not kept:
@@ -19,6 +20,11 @@
 //
 // A download that ends before its blob does leaves the packed bytes so far in
 // distribution/partial, and the next pull goes on from there.
+//
+// Out goes the tar of each layer as it came (image/layertar). An archive has it as
+// it is; for a registry it is packed again, unless the registry has it: where
+// packed forms of a layer are is noted with each pull and push, so an unchanged
+// image is pushed without packing anything, by the manifest it came by.
 //
 // What arrives is untrusted: documents are read by oci's strict parsers,
 // digests are compared before anything is built on them, unpacking is

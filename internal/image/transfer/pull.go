@@ -245,10 +245,7 @@ func (p *pull) checkPlatform(c *oci.ImageConfig) error {
 	if have.OS != "" && have.OS != runtime.GOOS {
 		return errdefs.New(errdefs.Unsupported, "image operating system %q cannot be used on this platform", have.OS)
 	}
-	if p.o.Platform == nil || p.o.Platform.Runs(have) {
-		return nil
-	}
-	return errdefs.New(errdefs.NotFound, "image with reference %s was found but its platform (%s) does not match the specified platform (%s)", p.ref.Familiar(), have, p.o.Platform.Normalize())
+	return checkPlatform(p.ref.Familiar(), c, p.o.Platform)
 }
 
 // config fetches the image's config.

@@ -13,6 +13,9 @@ import (
 // DefaultParallel is how many layers are fetched at once, as in Docker.
 const DefaultParallel = 3
 
+// DefaultParallelPush is how many layers are sent at once, as in Docker.
+const DefaultParallelPush = 5
+
 // Store receives images into one data root.
 type Store struct {
 	images   *catalog.Store
@@ -89,13 +92,19 @@ const (
 	Loading       Status = "Loading layer"
 	Importing     Status = "Importing"
 
+	Preparing   Status = "Preparing"
+	Pushing     Status = "Pushing"
+	LayerPushed Status = "Pushed"
+	LayerExists Status = "Layer already exists"
+	Mounted     Status = "Mounted from"
+
 	PullingFrom Status = "Pulling from"
 	DigestIs    Status = "Digest:"
 )
 
 // HasProgress reports whether events of this status come many times, with Current and Total.
 func (s Status) HasProgress() bool {
-	return s == Downloading || s == Extracting || s == Loading || s == Importing
+	return s == Downloading || s == Extracting || s == Loading || s == Importing || s == Pushing
 }
 
 // Report is called with each event, by several goroutines at once. It must not block for long.
