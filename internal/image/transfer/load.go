@@ -17,7 +17,9 @@ import (
 type LoadOptions struct {
 	// Platform is what to take of images for several; nil: this host's.
 	Platform *oci.Platform
-	Report   Report
+	// Unnamed gives no names: Loaded tells which the images would have.
+	Unnamed bool
+	Report  Report
 }
 
 // Loaded is one name, or one image without a name, that a load brought.
@@ -130,9 +132,11 @@ func (l *loader) image(ctx context.Context, rawConfig []byte, layers []*layer, n
 		return err
 	}
 	for _, n := range names {
-		old, err := l.s.images.Tag(n, img.ID)
-		if err != nil {
-			return err
+		var old oci.Digest
+		if !l.o.Unnamed {
+			if old, err = l.s.images.Tag(n, img.ID); err != nil {
+				return err
+			}
 		}
 		l.loaded = append(l.loaded, Loaded{Name: n, ID: img.ID, Old: old})
 	}

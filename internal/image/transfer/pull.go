@@ -16,7 +16,10 @@ import (
 type PullOptions struct {
 	// Platform is what to take from an index; nil: this host's.
 	Platform *oci.Platform
-	Report   Report
+	// Unnamed leaves the name where it leads: the image is for another platform
+	// than its users', and has the name of its own manifest's digest only.
+	Unnamed bool
+	Report  Report
 }
 
 // Pulled is what came of a pull.
@@ -47,6 +50,8 @@ type pull struct {
 	ref   reference.Named
 	o     PullOptions
 	lease *catalog.Lease
+	// chosen is the manifest that was fetched, "" if none had to be.
+	chosen oci.Digest
 }
 
 // version returns the part of the name that the registry is asked for.
@@ -106,7 +111,14 @@ func (p *pull) alone(ctx context.Context, top oci.Descriptor) (img *catalog.Imag
 // name gives an image the names that lead to it: what the user said, and the
 // digest of what that led to.
 func (p *pull) name(top oci.Descriptor, img *catalog.Image) error {
-	for _, name := range []reference.Named{p.ref.Repository().WithDigest(top.Digest), p.ref} {
+	names := []reference.Named{p.ref.Repository().WithDigest(top.Digest), p.ref}
+	if p.o.Unnamed {
+		names = nil
+		if p.chosen != "" {
+			names = []reference.Named{p.ref.Repository().WithDigest(p.chosen)}
+		}
+	}
+	for _, name := range names {
 		if _, err := p.s.images.Tag(name, img.ID); err != nil {
 			return err
 		}
@@ -209,6 +221,7 @@ func (p *pull) manifest(ctx context.Context, d oci.Descriptor) (*oci.Manifest, [
 			return nil, nil, errdefs.Wrap(err, "pull", p.ref.Familiar())
 		}
 		if doc.Manifest != nil {
+			p.chosen = got.Digest
 			return doc.Manifest, raw, nil
 		}
 		next, ok := p.platform().Select(doc.Index.Manifests)
