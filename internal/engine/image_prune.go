@@ -3,13 +3,15 @@ package engine
 import (
 	"context"
 	"errors"
+	"time"
 
 	"berth/internal/errdefs"
 	"berth/internal/image/catalog"
 )
 
 // Prune removes dangling images, or with all every image no container uses, and
-// then whatever killed commands left in the store. It returns what it removed
+// then whatever killed commands left in the store; of downloads that ended
+// early, without all, those of the last day stay. It returns what it removed
 // and the bytes that became free.
 func (i *Images) Prune(ctx context.Context, all bool, f Filters) (removed []RemovedImage, freed int64, err error) {
 	for key, values := range f {
@@ -53,7 +55,25 @@ func (r *imageRemoval) prune(ctx context.Context, all bool, f Filters) error {
 			return err
 		}
 	}
-	return r.sweep()
+	if err := r.sweep(); err != nil || len(f) > 0 {
+		return err
+	}
+	return r.sweepDownloads(all)
+}
+
+// resumable is how long a prune without all leaves a download that ended early:
+// its user may be about to pull again.
+const resumable = 24 * time.Hour
+
+// sweepDownloads removes what interrupted pulls have left to go on from.
+func (r *imageRemoval) sweepDownloads(all bool) error {
+	before := time.Now()
+	if !all {
+		before = before.Add(-resumable)
+	}
+	freed, err := r.e.images.SweepDownloads(before)
+	r.freed += freed
+	return err
 }
 
 // pruneImage removes an image by each of its names, or by its id if it has none.

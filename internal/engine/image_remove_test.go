@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -217,5 +218,40 @@ func TestImagesPrune(t *testing.T) {
 	}
 	if _, _, err := setUp(t).Images.Prune(t.Context(), false, Filters{"before": {"used"}}); !errors.Is(err, errdefs.InvalidArgument) {
 		t.Errorf("an unknown filter: %v", err)
+	}
+}
+
+// TestPruneDownloads removes what interrupted pulls left, the young only with all.
+func TestPruneDownloads(t *testing.T) {
+	e := testEngine(t)
+	dir := e.images.PartialDir()
+	must(t, os.MkdirAll(dir, 0o700))
+	for name, age := range map[string]time.Duration{"young": time.Hour, "old": 25 * time.Hour} {
+		path := filepath.Join(dir, name)
+		must(t, os.WriteFile(path, []byte("1234"), 0o600))
+		must(t, os.Chtimes(path, time.Now().Add(-age), time.Now().Add(-age)))
+	}
+	for _, c := range []struct {
+		all  bool
+		f    Filters
+		left string
+	}{
+		{true, Filters{"label": {"a"}}, "old young"},
+		{false, nil, "young"},
+		{true, nil, ""},
+	} {
+		before, err := os.ReadDir(dir)
+		must(t, err)
+		_, freed, err := e.Images.Prune(t.Context(), c.all, c.f)
+		must(t, err)
+		after, err := os.ReadDir(dir)
+		must(t, err)
+		var left []string
+		for _, f := range after {
+			left = append(left, f.Name())
+		}
+		if strings.Join(left, " ") != c.left || freed != int64(4*(len(before)-len(after))) {
+			t.Errorf("all %v, %v: left %q, freed %d", c.all, c.f, left, freed)
+		}
 	}
 }

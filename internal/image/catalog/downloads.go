@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"berth/internal/filelock"
@@ -39,11 +40,20 @@ func (s *Store) SweepDownloads(before time.Time) (freed int64, err error) {
 				continue
 			}
 			if err == nil {
-				freed += info.Size()
+				freed += held(info)
 				err = errors.Join(os.Remove(path), lock.Unlock())
 			}
 			errs = append(errs, err)
 		}
 	}
 	return freed, errors.Join(errs...)
+}
+
+// held returns the bytes that a file takes on the disk. A download in ranges has
+// holes where its ranges are not complete.
+func held(info fs.FileInfo) int64 {
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		return min(info.Size(), st.Blocks*512)
+	}
+	return info.Size()
 }
