@@ -150,7 +150,6 @@ func TestRefused(t *testing.T) {
 	for args, want := range map[string]string{
 		"--push":                                 "cannot push",
 		"-o type=registry":                       "cannot push",
-		"--squash":                               "cannot squash",
 		"--sbom=generator=x":                     "generator",
 		"--provenance=mode=all":                  "mode is min or max",
 		"--provenance=version=v0.2":              "version v1",
