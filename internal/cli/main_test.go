@@ -150,10 +150,10 @@ func TestEveryCommandHasHelp(t *testing.T) {
 	}
 	for _, p := range paths {
 		switch p[len(p)-1] {
-		case "pull", "load", "import", "build":
+		case "pull", "load", "import", "build", "push", "save", "login", "logout":
 			continue // the sibling's help
 		}
-		if p[0] == "builder" {
+		if p[0] == "builder" || p[0] == "registry" {
 			continue // as above
 		}
 		code, out, stderr := berth(t, append(p, "--help")...)

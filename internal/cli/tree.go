@@ -40,6 +40,7 @@ func nouns() []noun {
 		{name: "builder", short: "Build images, manage what builds remember", verbs: builderVerbs(), names: []string{"buildx"}},
 		{name: "container", short: "Manage containers", verbs: containerVerbs()},
 		{name: "image", short: "Manage images", verbs: imageVerbs()},
+		{name: "registry", short: "Look at registries", verbs: []verb{{name: "test", build: registryTest}}},
 		{name: "system", short: "Manage berth itself", verbs: systemVerbs()},
 		{name: "volume", short: "Manage volumes", verbs: volumeVerbs()},
 	}
@@ -98,8 +99,20 @@ func loadImage(env *command.Env) *cobra.Command {
 	return image.NewSibling(env, "load", "", "Read images from an archive", "berth load -i images.tar")
 }
 
+func login(env *command.Env) *cobra.Command {
+	return image.NewSibling(env, "login", "[SERVER]", "Log in to a registry", "berth login registry.example.com")
+}
+
+func logout(env *command.Env) *cobra.Command {
+	return image.NewSibling(env, "logout", "[SERVER]", "Log out from a registry", "berth logout registry.example.com")
+}
+
 func pushImage(env *command.Env) *cobra.Command {
 	return image.NewSibling(env, "push", "NAME[:TAG]", "Upload an image to a registry", "berth push registry.example.com/web:1")
+}
+
+func registryTest(env *command.Env) *cobra.Command {
+	return image.NewSibling(env, "registry test", "REGISTRY[/NAME[:TAG]]", "Explain what works between here and a registry and its mirrors", "berth registry test docker.io")
 }
 
 func saveImage(env *command.Env) *cobra.Command {
@@ -156,6 +169,8 @@ func topVerbs() []verb {
 		{name: "info", build: system.NewInfo, full: "system info"},
 		{name: "events", build: system.NewEvents, full: "system events"},
 		{name: "inspect", build: system.NewInspect},
+		{name: "login", build: login},
+		{name: "logout", build: logout},
 		{name: "ps", build: container.NewPs, full: "container ls"},
 		{name: "rmi", build: image.NewRm, full: "image rm"},
 		{name: "version", build: system.NewVersion},

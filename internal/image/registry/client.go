@@ -95,6 +95,9 @@ func openAt(ctx context.Context, name reference.Named, at hosts.Host, o Options)
 	return r, nil
 }
 
+// root is the URL of the API: "https://host/v2".
+func (r *Repository) root() string { return strings.TrimSuffix(r.base, "/"+r.at.Path) }
+
 func newTransport(o Options, at hosts.Host) (*http.Transport, error) {
 	config, err := at.TLS.Config()
 	if err != nil {
