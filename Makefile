@@ -33,6 +33,10 @@ compat: build ## read, plan and build Dockerfiles of other projects: DIR holds N
 	@$(GO) run ./test/compat $(DIR)
 	@cd test/conformance/dockerfile && $(GO) test -count=1 -run TestFiles . -files '$(abspath $(DIR))/*/Dockerfile'
 
+diff-build: ## build hundreds of Dockerfiles with berth and BuildKit and compare; needs minutes, not part of make test
+	@scripts/packages busybox-static runc git libcap2-bin xz-utils bzip2 zstd iproute2
+	@cd test/conformance/build && $(GO) run .
+
 vm: build ## limits and user namespaces on cgroup v2, and systemd, in a virtual machine; not part of make test
 	@test/vm/limits
 	@test/vm/userns
