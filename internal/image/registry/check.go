@@ -205,6 +205,7 @@ func (c *check) ask(ctx context.Context) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
+	req.Header.Set("User-Agent", c.o.UserAgent)
 	scheme, _, _ := strings.Cut(c.repo.base, ":")
 	g := &guard{base: base, scheme: scheme, host: c.Host.Addr, insecure: c.o.Insecure, header: c.Host.Header}
 	client := &http.Client{Transport: g, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
@@ -217,7 +218,7 @@ func (c *check) api(ctx context.Context) (string, string, error) {
 		return "", "", err
 	}
 	defer resp.Body.Close()
-	detail := fmt.Sprintf("%s answers %d", c.Host.Root+"/", resp.StatusCode)
+	detail := fmt.Sprintf("%s answers %d", resp.Request.URL.Path, resp.StatusCode)
 	if v := resp.Header.Get("Docker-Distribution-Api-Version"); v != "" {
 		detail += ", " + v
 	}

@@ -95,8 +95,16 @@ func openAt(ctx context.Context, name reference.Named, at hosts.Host, o Options)
 	return r, nil
 }
 
-// root is the URL of the API: "https://host/v2".
-func (r *Repository) root() string { return strings.TrimSuffix(r.base, "/"+r.at.Path) }
+// root is the URL where the API says what it is: "https://host/v2". A path below
+// it ("/v2/proxy", as caches have them) is only the beginning of all names.
+func (r *Repository) root() string {
+	root := r.at.Root
+	if before, _, below := strings.Cut(root, "/v2/"); below {
+		root = before + "/v2"
+	}
+	scheme, _, _ := strings.Cut(r.base, ":")
+	return scheme + "://" + r.at.Addr + root
+}
 
 func newTransport(o Options, at hosts.Host) (*http.Transport, error) {
 	config, err := at.TLS.Config()
