@@ -34,7 +34,7 @@ compat: build ## read, plan and build Dockerfiles of other projects: DIR holds N
 	@cd test/conformance/dockerfile && $(GO) test -count=1 -run TestFiles . -files '$(abspath $(DIR))/*/Dockerfile'
 
 diff-build: ## build hundreds of Dockerfiles with berth and BuildKit and compare; needs minutes, not part of make test
-	@scripts/packages busybox-static runc git libcap2-bin xz-utils bzip2 zstd iproute2
+	@scripts/packages busybox-static runc git openssh-client libcap2-bin xz-utils bzip2 zstd iproute2
 	@cd test/conformance/build && $(GO) run .
 
 vm: build ## limits and user namespaces on cgroup v2, and systemd, in a virtual machine; not part of make test
@@ -44,5 +44,5 @@ vm: build ## limits and user namespaces on cgroup v2, and systemd, in a virtual 
 install: build ## install both binaries below PREFIX
 	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/bin bin/berth bin/berthd
 
-.PHONY: help build demo test lint bench compat vm install
+.PHONY: help build demo test lint bench compat diff-build vm install
 .DEFAULT_GOAL := help

@@ -22,37 +22,34 @@ func failure(b built) string {
 }
 
 // around are the words that the builders put around what went wrong, each in its own way.
-var around = regexp.MustCompile(`^(failed to (build|solve|compute cache key|prepare [^:]*|calculate checksum of ref \S+|read dockerfile|process ".*?"|parse Dockerfile|parse stage name ".*?"): |` +
+const around = `^(failed to (build|solve|compute cache key|prepare [^:]*|calculate checksum of ref \S+|read dockerfile|process ".*?"|parse Dockerfile|parse stage name ".*?"): |` +
 	`\S*Dockerfile(:\d+)*: |cannot (copy|read|fetch|check out|read the Dockerfile) \S+: |failed to load cache key: |dockerfile parse error on line \d+: |rpc error: code = \w+ desc = |invalid argument ".*?" for "--\S+" flag: )|` +
-	` \(did you mean \S+\?\)$`)
+	` \(did you mean \S+\?\)$`
 
 // classes are what errors are about, by their words in one or the other builder.
 // The first that matches counts, with what its brackets find.
-var classes = []struct {
-	name  string
-	words *regexp.Regexp
-}{
-	{"program failed", regexp.MustCompile(`exit code:? (\d+)`)},
-	{"not found", regexp.MustCompile(`(?i)not found|no such file|does not exist|does not contain|status 404|has no directory|there is no file`)},
-	{"no such user", regexp.MustCompile(`unable to find (user|group) |uids and gids must be`)},
-	{"refused", regexp.MustCompile(`connection refused`)},
-	{"unreachable", regexp.MustCompile(`network is unreachable`)},
-	{"digest", regexp.MustCompile(`digest mismatch|invalid digest|invalid checksum digest`)},
-	{"not a directory", regexp.MustCompile(`not a directory|non-directory|is a directory|replace to directory|is a file$`)},
-	{"not a file", regexp.MustCompile(`not a regular file`)},
-	{"pattern", regexp.MustCompile(`syntax error in pattern|invalid pattern`)},
-	{"mode", regexp.MustCompile(`(?i)chmod|^invalid syntax$`)},
-	{"owner of a link", regexp.MustCompile(`can't be resolved when used with --link`)},
-	{"empty", regexp.MustCompile(`the Dockerfile (is|cannot be) empty`)},
-	{"no stage", regexp.MustCompile(`has no stage|contains no stages`)},
-	{"no command", regexp.MustCompile(`RUN has no command|arguments are required`)},
-	{"no name", regexp.MustCompile(`has no name|empty key`)},
-	{"image name", regexp.MustCompile(`invalid reference format`)},
-	{"platform", regexp.MustCompile(`invalid platform|platform specifier`)},
-	{"lint", regexp.MustCompile(`FromAsCasing`)},
-	{"circle", regexp.MustCompile(`circular dependency`)},
-	{"not allowed", regexp.MustCompile(`(network.host|security.insecure|--network=host|--security=insecure) is not allowed`)},
-	{"variable in --from", regexp.MustCompile(`variable expansion is not supported for --from`)},
+var classes = []struct{ name, words string }{
+	{"program failed", `exit code:? (\d+)`},
+	{"not found", `(?i)not found|no such file|does not exist|does not contain|status 404|has no directory|there is no file`},
+	{"no such user", `unable to find (user|group) |uids and gids must be`},
+	{"refused", `connection refused`},
+	{"unreachable", `network is unreachable`},
+	{"digest", `digest mismatch|invalid digest|invalid checksum digest`},
+	{"not a directory", `not a directory|non-directory|is a directory|replace to directory|is a file$`},
+	{"not a file", `not a regular file`},
+	{"pattern", `syntax error in pattern|invalid pattern`},
+	{"mode", `(?i)chmod|^invalid syntax$`},
+	{"owner of a link", `can't be resolved when used with --link`},
+	{"empty", `the Dockerfile (is|cannot be) empty`},
+	{"no stage", `has no stage|contains no stages`},
+	{"no command", `RUN has no command|arguments are required`},
+	{"no name", `has no name|empty key`},
+	{"image name", `invalid reference format`},
+	{"platform", `invalid platform|platform specifier`},
+	{"lint", `FromAsCasing`},
+	{"circle", `circular dependency`},
+	{"not allowed", `(network.host|security.insecure|--network=host|--security=insecure) is not allowed`},
+	{"variable in --from", `variable expansion is not supported for --from`},
 }
 
 // class is what an error is about: its class if it has one, else its own words.
@@ -60,16 +57,16 @@ func class(b built) string {
 	if b.ok {
 		return "success"
 	}
-	text := failure(b)
+	text, skin := failure(b), regexp.MustCompile(around)
 	for {
-		inner := around.ReplaceAllString(text, "")
+		inner := skin.ReplaceAllString(text, "")
 		if inner == text {
 			break
 		}
 		text = inner
 	}
 	for _, c := range classes {
-		if m := c.words.FindStringSubmatch(text); m != nil {
+		if m := regexp.MustCompile(c.words).FindStringSubmatch(text); m != nil {
 			return strings.Join(append([]string{c.name}, m[1:]...), " ")
 		}
 	}
@@ -77,10 +74,10 @@ func class(b built) string {
 }
 
 // place finds the line of the Dockerfile that an error is about: "Dockerfile:3".
-var place = regexp.MustCompile(`(?m)^(\S*Dockerfile):(\d+)`)
+const place = `(?m)^(\S*Dockerfile):(\d+)`
 
 func line(b built) string {
-	if m := place.FindStringSubmatch(b.err); m != nil {
+	if m := regexp.MustCompile(place).FindStringSubmatch(b.err); m != nil {
 		return "line " + m[2]
 	}
 	return noLine

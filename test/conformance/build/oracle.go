@@ -46,7 +46,8 @@ func buildOracle(ctx context.Context, dir string) error {
 	return nil
 }
 
-// compile builds a command of a module in a copy of it: the module cache is read-only.
+// compile builds a command of a module in a copy of it: the module cache is
+// read-only, and what it lacks is noted in go.sum.
 func compile(ctx context.Context, module, pkg, binary string) (err error) {
 	if err := os.MkdirAll(filepath.Dir(binary), 0o755); err != nil {
 		return err
@@ -59,21 +60,7 @@ func compile(ctx context.Context, module, pkg, binary string) (err error) {
 	if err := os.CopyFS(src, os.DirFS(module)); err != nil {
 		return err
 	}
-	if err := filepath.WalkDir(src, func(path string, e os.DirEntry, err error) error {
-		if err == nil && e.IsDir() {
-			err = os.Chmod(path, 0o755)
-		}
-		return err
-	}); err != nil {
-		return err
-	}
-	if err := os.Chmod(filepath.Join(src, "go.mod"), 0o644); err != nil {
-		return err
-	}
-	if err := os.Chmod(filepath.Join(src, "go.sum"), 0o644); err != nil {
-		return err
-	}
-	cmd := exec.CommandContext(ctx, "go", "build", "-mod=mod", "-trimpath", "-o", binary, pkg)
+	cmd := exec.CommandContext(ctx, "go", "build", "-mod=mod", "-o", binary, pkg)
 	cmd.Dir, cmd.Env = src, append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=", "GOWORK=off")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("go build %s: %w: %s", pkg, err, out)
