@@ -3,6 +3,7 @@ package solve
 import (
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"berth/internal/build/cache"
@@ -17,9 +18,13 @@ func (s *solver) vertex(st *stage, i, shown int) progress.Vertex {
 	if i >= 0 {
 		v.Text, v.Line = st.Steps[i].Text, st.Steps[i].Line
 	}
-	where := ""
+	where, to := "", s.plan.Platform
 	if s.o.ShowPlatform {
-		where = st.Platform.String() + " "
+		where = st.Platform.String()
+		if p := st.Platform; p.Architecture != to.Architecture || p.Variant != to.Variant {
+			where += "->" + strings.TrimPrefix(to.String(), p.OS+"/")
+		}
+		where += " "
 	}
 	if _, err := strconv.Atoi(st.Name); err != nil {
 		where += st.Name + " "
@@ -28,7 +33,7 @@ func (s *solver) vertex(st *stage, i, shown int) progress.Vertex {
 	}
 	width := len(strconv.Itoa(st.commands))
 	v.Name = fmt.Sprintf("[%s%*d/%d] %s", where, width, shown, st.commands, v.Text)
-	v.ID = cache.NewKey("vertex").Add("stage", strconv.Itoa(st.Index), st.Name, st.Platform.String()).Add("step", strconv.Itoa(i), v.Text).Sum()
+	v.ID = cache.NewKey("vertex").Add("stage", strconv.Itoa(st.Index), st.Name, st.Platform.String(), to.String()).Add("step", strconv.Itoa(i), v.Text).Sum()
 	return v
 }
 

@@ -237,11 +237,15 @@ func (b *build) bill(ctx context.Context, r *solve.Result) (p attestation.Predic
 
 // story is how the build went.
 func (b *build) story(p *plan.Plan) *attest.Build {
+	asked := "" // the platform, if it was said
+	if len(b.platforms) > 0 {
+		asked = p.Platform.String()
+	}
 	s := &attest.Build{
 		Plan:       p,
 		Dockerfile: attest.Dockerfile{Name: b.text.name, Text: b.text.text, Local: b.contexts.from == nil && !source.IsURL(b.flags.file) || b.flags.file == "-"},
 		Context:    b.contexts.from, Origins: b.contexts.origins(), Image: b.registryDigest,
-		Target: b.target, Platform: b.flags.platform, BuildArgs: b.buildArgs, Labels: b.labels,
+		Target: b.target, Platform: asked, BuildArgs: b.buildArgs, Labels: b.labels,
 		Named: map[string]string{}, Options: map[string]string{},
 		InvocationID: b.invocation, Started: b.started, Finished: time.Now(),
 	}

@@ -32,6 +32,7 @@ import (
 	"berth/internal/cli/command"
 	"berth/internal/cli/daemon/build/printer"
 	"berth/internal/image/catalog"
+	"berth/internal/image/transfer"
 	"berth/internal/oci"
 	"berth/internal/storage/snapshot"
 )
@@ -88,6 +89,7 @@ type build struct {
 	contexts *contexts
 	text     definition
 	file     *dockerfile.File
+	warning  sync.Mutex // guards warnings: steps run at the same time
 	warnings []string
 }
 
@@ -159,33 +161,30 @@ func (b *build) perform(ctx context.Context, agents *agents) (_ *made, err error
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, lease.Close()) }()
-	found := &images{catalog: store, layers: snapshot.Open(b.Env.DataRoot), lease: lease, pull: b.Pull, always: b.pull, sink: b.sink}
-	o := b.planOptions(found)
-	switch b.call {
-	case "check":
-		warnings, err := b.file.Check(ctx, o)
+	found := &images{
+		catalog: store, layers: snapshot.Open(b.Env.DataRoot), cache: cache.Open(b.Env.DataRoot), loader: transfer.New(b.Env.DataRoot, 0),
+		lease: lease, pull: b.Pull, always: b.pull, several: len(b.platforms) > 1, sink: b.sink,
+	}
+	if b.call == "check" {
+		warnings, err := b.file.Check(ctx, b.planOptions(found, b.platformsOf()[0]))
 		if err != nil {
 			return nil, err
 		}
 		return b.remarks(warnings)
-	case "outline":
-		p, err := b.file.Plan(ctx, o)
-		if err != nil {
-			return nil, err
-		}
-		return b.outline(p)
 	}
-	p, err := b.file.Plan(ctx, o)
+	plans, err := b.plans(ctx, found)
 	if err != nil {
 		return nil, err
 	}
-	b.warnPlan(p)
-	return b.solve(ctx, p, agents)
+	if b.call == "outline" {
+		return b.outline(plans[0])
+	}
+	return b.solve(ctx, plans, agents)
 }
 
-func (b *build) planOptions(found *images) dockerfile.Options {
+func (b *build) planOptions(found *images, target oci.Platform) dockerfile.Options {
 	o := dockerfile.Options{
-		Target: b.target, BuildArgs: b.buildArgs, Platform: b.platform, Labels: b.labels, Contexts: b.contexts.images,
+		Target: b.target, BuildArgs: b.buildArgs, Platform: target, Labels: b.labels, Contexts: b.contexts.images,
 		Network: b.network, Resolve: found.resolve,
 	}
 	if b.contexts.main != nil {
@@ -197,8 +196,8 @@ func (b *build) planOptions(found *images) dockerfile.Options {
 	return o
 }
 
-// solve carries the plan out and hands over what came of it.
-func (b *build) solve(ctx context.Context, p *plan.Plan, agents *agents) (_ *made, err error) {
+// solve carries the plans out and hands over what came of them.
+func (b *build) solve(ctx context.Context, plans []*plan.Plan, agents *agents) (_ *made, err error) {
 	e, err := b.Env.Open(ctx)
 	if err != nil {
 		return nil, err
@@ -210,6 +209,7 @@ func (b *build) solve(ctx context.Context, p *plan.Plan, agents *agents) (_ *mad
 		NoCache: b.noCache, NoCacheStages: b.noCacheFilter,
 		AllowInsecure: b.allowInsecure, AllowHostNetwork: b.allowHost,
 		Surroundings: b.surroundings(), Events: b.sink, KeepFailed: b.onError == "keep",
+		ShowPlatform: len(plans) > 1,
 	}
 	if b.onError == "shell" {
 		o.Failed = func(ctx context.Context, r *solve.RunRequest, err error) { b.lookInto(ctx, runner, r, err) }
@@ -218,22 +218,29 @@ func (b *build) solve(ctx context.Context, p *plan.Plan, agents *agents) (_ *mad
 		o.Name = b.stepImage
 	}
 	if b.verify {
-		return b.twice(ctx, p, o)
+		return b.twice(ctx, plans[0], o)
 	}
-	result, err := solve.Solve(ctx, p, o)
+	results, err := solveAll(ctx, plans, o)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, b.finish(ctx, result)) }()
+	defer func() {
+		for _, r := range results {
+			err = errors.Join(err, b.finish(ctx, r))
+		}
+	}()
 	if err := b.contexts.save(); err != nil {
 		b.warn(err.Error())
 	}
 	if b.squash {
-		if result, err = export.Squash(ctx, result, b.Env.DataRoot, b.sink); err != nil {
-			return nil, err
+		for i, r := range results {
+			if results[i], err = export.Squash(ctx, r, b.Env.DataRoot, b.sink); err != nil {
+				results[i] = r
+				return nil, err
+			}
 		}
 	}
-	return b.export(ctx, result)
+	return b.export(ctx, results)
 }
 
 // stepImage makes an image of the state after a step: the ids that classic
@@ -268,6 +275,7 @@ func (b *build) finish(ctx context.Context, r *solve.Result) error {
 type made struct {
 	id     oci.Digest // of the image; "" if none was made
 	digest oci.Digest // of its manifest
+	index  bool       // id is that of an index over several platforms
 	stored bool
 	text   string // what --call asked for
 	failed bool   // --check found something

@@ -16,7 +16,6 @@ import (
 	"berth/internal/build/progress"
 	"berth/internal/build/source"
 	"berth/internal/errdefs"
-	"berth/internal/image/transfer"
 	"berth/internal/oci"
 	"berth/internal/reference"
 )
@@ -38,8 +37,16 @@ type contexts struct {
 	trees    []*source.Tree
 	memories []*source.Memory
 
-	mu      sync.Mutex // guards fetched: steps run at the same time
+	mu      sync.Mutex // guards what follows, trees and memories: steps run at the same time
 	fetched []source.Origin
+	opened  map[string]*opening
+}
+
+// opening is a context that is opened once, though several platforms need it.
+type opening struct {
+	once sync.Once
+	tree *source.Tree
+	err  error
 }
 
 // note remembers where a tree was fetched from.
@@ -71,7 +78,7 @@ func (c *contexts) prepare(ctx context.Context, list []named) error {
 			_, err = reference.Parse(rest)
 			from.Image = rest
 		case ok && kind == "oci-layout":
-			from.Image, err = c.layout(ctx, rest)
+			from.Image, err = n.at, checkLayout(rest)
 		case ok && kind == "target":
 			err = errdefs.New(errdefs.Unsupported, "only bake has target: contexts")
 		default:
@@ -94,30 +101,6 @@ func sameName(a, b string) bool {
 	x, err := reference.Parse(a)
 	y, err2 := reference.Parse(b)
 	return err == nil && err2 == nil && x == y
-}
-
-// layout stores the image of an OCI layout, and returns its id.
-func (c *contexts) layout(ctx context.Context, place string) (string, error) {
-	dir, want := place, ""
-	if i := strings.LastIndexAny(place, ":@"); i > strings.LastIndexByte(place, '/') {
-		dir, want = place[:i], place[i+1:]
-		dir = strings.TrimSuffix(dir, "@sha256")
-	}
-	if st, err := os.Stat(dir); err != nil || !st.IsDir() {
-		return "", errdefs.New(errdefs.NotFound, "path %q not found", dir)
-	}
-	v := begin(c.sink, "[context] load "+dir)
-	loaded, err := transfer.New(c.dataRoot, 0).LoadDir(ctx, dir, transfer.LoadOptions{})
-	v.finish(err)
-	if err != nil {
-		return "", err
-	}
-	for _, l := range loaded {
-		if want == "" || l.Name.Tag() == want || strings.HasPrefix(l.ID.Hex(), want) {
-			return string(l.ID), nil
-		}
-	}
-	return "", errdefs.New(errdefs.NotFound, "the layout has no image %q", want)
 }
 
 // kind is what a context is given as.
@@ -167,9 +150,21 @@ func (c *contexts) open(ctx context.Context, name string) (*source.Tree, error) 
 		return c.main, nil
 	}
 	for _, n := range c.list {
-		if sameName(n.name, name) {
-			return c.tree(ctx, n)
+		if !sameName(n.name, name) {
+			continue
 		}
+		c.mu.Lock()
+		if c.opened == nil {
+			c.opened = map[string]*opening{}
+		}
+		o := c.opened[n.name]
+		if o == nil {
+			o = &opening{}
+			c.opened[n.name] = o
+		}
+		c.mu.Unlock()
+		o.once.Do(func() { o.tree, o.err = c.tree(ctx, n) })
+		return o.tree, o.err
 	}
 	return nil, errdefs.New(errdefs.NotFound, "there is no build context %q", name)
 }
@@ -221,6 +216,8 @@ func (c *contexts) directory(path string) (*source.Tree, error) {
 		return nil, err
 	}
 	t.Memory = source.NewMemory(filepath.Join(c.dataRoot, "build", "hashes"), abs)
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.memories = append(c.memories, t.Memory)
 	return t, nil
 }
@@ -267,8 +264,10 @@ func (c *contexts) keep(t *source.Tree, err error) (*source.Tree, error) {
 		return nil, err
 	}
 	t.RootOwned = true
-	c.trees = append(c.trees, t)
 	c.note(t)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.trees = append(c.trees, t)
 	return t, nil
 }
 

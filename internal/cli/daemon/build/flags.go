@@ -15,11 +15,12 @@ import (
 // flags are what the user typed, each value checked alone.
 type flags struct {
 	// What is built.
-	file, target, platform string
-	args, contexts         flagvalue.List
-	secrets, ssh           flagvalue.List
-	labels, annotations    flagvalue.List
-	allow                  []string
+	file, target        string
+	platforms           []string
+	args, contexts      flagvalue.List
+	secrets, ssh        flagvalue.List
+	labels, annotations flagvalue.List
+	allow               []string
 
 	// What comes of it.
 	tags                  flagvalue.List
@@ -85,7 +86,7 @@ func (f *flags) bind(fs *pflag.FlagSet, env *command.Env) {
 func (f *flags) bindInput(fs *pflag.FlagSet, env *command.Env) {
 	fs.StringVarP(&f.file, "file", "f", "", "Dockerfile to read, - for standard input (default: Dockerfile in the context)")
 	fs.StringVar(&f.target, "target", "", "Stage to build instead of the last")
-	fs.StringVar(&f.platform, "platform", "", "Platform to build for (os/arch[/variant])")
+	fs.StringSliceVar(&f.platforms, "platform", nil, "Platforms to build for (os/arch[/variant],...)")
 	fs.Var(&f.args, "build-arg", "Value of an ARG: NAME=value, or NAME for that of the environment")
 	f.args.Check = buildArg(env.LookupEnv)
 	fs.Var(&f.contexts, "build-context", "More places to copy from: name=dir, name=docker-image://ref, name=oci-layout://dir, name=URL")

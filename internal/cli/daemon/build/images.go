@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"berth/internal/build/cache"
 	"berth/internal/build/plan"
 	"berth/internal/build/progress"
 	"berth/internal/engine"
@@ -29,23 +30,32 @@ type Pull func(ctx context.Context, name reference.Named, o transfer.PullOptions
 type images struct {
 	catalog *catalog.Store
 	layers  *snapshot.Store
+	cache   *cache.Cache
+	loader  *transfer.Store
 	lease   *catalog.Lease
 	pull    Pull
 	always  bool // --pull
+	several bool // platforms are built for: messages say which one is meant
 	sink    progress.Sink
 }
 
 // resolve is dockerfile.Options.Resolve.
 func (s *images) resolve(ctx context.Context, name string, platform oci.Platform) (*plan.Image, error) {
-	full := name
+	full, who := name, "[internal]"
 	if n, err := reference.Parse(name); err == nil {
 		full = n.String()
 	}
-	v := begin(s.sink, "[internal] load metadata for "+full)
+	if s.several {
+		who = fmt.Sprintf("[%s internal]", platform)
+	}
+	v := begin(s.sink, who+" load metadata for "+full)
 	img, err := s.find(ctx, v, name, platform)
 	v.finish(err)
 	if err != nil {
 		return nil, err
+	}
+	if isLayout(name) {
+		name = string(img.ID)
 	}
 	return &plan.Image{Name: name, ID: img.ID, Config: img.Config, TopLayer: img.TopLayer}, nil
 }
@@ -55,6 +65,9 @@ func (s *images) find(ctx context.Context, v *vertex, name string, platform oci.
 		if err := s.addHello(ctx); err != nil {
 			return nil, err
 		}
+	}
+	if isLayout(name) {
+		return s.fromLayout(ctx, name, platform)
 	}
 	named, nameErr := reference.Parse(name)
 	if !s.always || nameErr != nil {
@@ -68,7 +81,16 @@ func (s *images) find(ctx context.Context, v *vertex, name string, platform oci.
 			return nil, fmt.Errorf("failed to parse image name %q: %w", name, nameErr)
 		}
 	}
-	id, err := s.fetch(ctx, v, named, platform)
+	foreign := platform.Architecture != "" && !oci.HostPlatform().Runs(platform)
+	if foreign && !s.always {
+		if img, err := s.recall(named, platform); err != nil || img != nil {
+			return img, err
+		}
+	}
+	id, err := s.fetch(ctx, v, named, platform, foreign)
+	if err == nil && foreign {
+		err = s.cache.Remember(foreignKey(named, platform), id)
+	}
 	if err != nil {
 		return nil, s.notPulled(name, platform, err)
 	}
@@ -114,9 +136,30 @@ func (s *images) notPulled(name string, platform oci.Platform, cause error) erro
 		Hint: "'berth image ls' shows what is here; 'berth load' and 'berth import' bring images without a registry"}
 }
 
-// fetch pulls an image and shows each layer as a transfer of the vertex.
-func (s *images) fetch(ctx context.Context, v *vertex, name reference.Named, platform oci.Platform) (oci.Digest, error) {
-	o := transfer.PullOptions{Report: v.pulling()}
+// foreignKey is under which the cache remembers the image that a name leads to
+// on a platform that is not this host's. Here a name leads to one image, and
+// that is for whoever runs it.
+func foreignKey(name reference.Named, p oci.Platform) oci.Digest {
+	return cache.NewKey("image for platform").Add("name", name.String()).Add("platform", p.String(), p.OSVersion).Sum()
+}
+
+// recall returns the image that an earlier build pulled for a foreign platform, nil if none did.
+func (s *images) recall(name reference.Named, p oci.Platform) (*catalog.Image, error) {
+	id, err := s.cache.Recall(foreignKey(name, p))
+	if err != nil || id == "" {
+		return nil, err
+	}
+	img, err := s.lease.UseImage(id)
+	if err != nil || !suits(img, p) {
+		return nil, nil //nolint:nilerr // it was removed: it can be pulled again
+	}
+	return img, nil
+}
+
+// fetch pulls an image and shows each layer as a transfer of the vertex. The
+// name of a foreign one goes on leading where it did.
+func (s *images) fetch(ctx context.Context, v *vertex, name reference.Named, platform oci.Platform, foreign bool) (oci.Digest, error) {
+	o := transfer.PullOptions{Report: v.pulling(), Unnamed: foreign}
 	if platform.Architecture != "" {
 		o.Platform = &platform
 	}

@@ -1,9 +1,11 @@
 package build
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"berth/internal/cli/command"
@@ -19,7 +21,7 @@ type request struct {
 	*flags
 	context     string // a directory, "-", an archive or an address
 	mode        printer.Mode
-	platform    oci.Platform // zero: not said
+	platforms   []oci.Platform // none: not said
 	buildArgs   map[string]string
 	labels      map[string]string
 	contexts    []named
@@ -53,7 +55,7 @@ func (f *flags) request(context string) (*request, error) {
 	if v, ok := f.lookup(epochVariable); ok && v != "" && r.buildArgs[epochVariable] == "" {
 		r.buildArgs[epochVariable] = v
 	}
-	for _, step := range [...]func() error{r.proxies, r.refuse, r.values, r.results, r.consents, r.doing, r.attesting} {
+	for _, step := range [...]func() error{r.proxies, r.refuse, r.values, r.results, r.several, r.consents, r.doing, r.attesting} {
 		if err := step(); err != nil {
 			return nil, err
 		}
@@ -75,8 +77,6 @@ func (r *request) refuse() error {
 		return unsupported(fmt.Sprintf("unsupported isolation %q on linux", r.isolation), "--isolation=default is the only one")
 	case len(r.securityOpts.Values) > 0:
 		return unsupported("--security-opt does not apply to builds on linux", "RUN --security=insecure with --allow security.insecure lifts a step's limits")
-	case strings.Contains(r.flags.platform, ","):
-		return unsupported("cannot build for several platforms at once", "run one build for each --platform, with a tag of its own")
 	}
 	return r.failing()
 }
@@ -89,9 +89,13 @@ func (r *request) values() (err error) {
 	if r.quiet {
 		r.mode = printer.Quiet
 	}
-	if r.flags.platform != "" {
-		if r.platform, err = oci.ParsePlatform(r.flags.platform); err != nil {
+	for _, s := range r.flags.platforms {
+		p, err := oci.ParsePlatform(s)
+		if err != nil {
 			return err
+		}
+		if !slices.ContainsFunc(r.platforms, func(q oci.Platform) bool { return q.String() == p.String() }) {
+			r.platforms = append(r.platforms, p)
 		}
 	}
 	for _, c := range r.flags.contexts.Values {
@@ -161,6 +165,33 @@ func checkCacheTo(s string) error {
 	}
 	return errdefs.New(errdefs.Unsupported, "cannot export the build cache (--cache-to type=%s): berth keeps it in its data root only", kind).
 		WithHint("keep the data root between builds, or leave --cache-to out")
+}
+
+// several checks what can be done with the results of several platforms.
+func (r *request) several() error {
+	if len(r.platforms) < 2 {
+		return nil
+	}
+	switch {
+	case r.mode == printer.Classic:
+		return errdefs.New(errdefs.InvalidArgument, "--progress=classic shows the build of one platform").WithHint("use --progress=plain")
+	case r.verify:
+		return errdefs.New(errdefs.InvalidArgument, "--verify compares builds of one platform").WithHint("run it once for each --platform")
+	}
+	for i := range r.outputs {
+		o := &r.outputs[i]
+		split, err := strconv.ParseBool(cmp.Or(o.attrs["platform-split"], "true"))
+		switch {
+		case o.kind == "image" && !o.push:
+			return errdefs.New(errdefs.Unsupported, "the store holds images of one platform, and %d are to be built", len(r.platforms)).
+				WithHint("write them out together: --output type=oci,dest=FILE")
+		case o.kind == "docker":
+			return errdefs.New(errdefs.Unsupported, "Docker's image format holds one platform").WithHint("use --output type=oci,dest=FILE")
+		case (o.kind == "tar" || o.kind == "local") && (err != nil || !split):
+			return errdefs.New(errdefs.InvalidArgument, "the files of several platforms in one directory would replace each other").WithHint("leave platform-split out")
+		}
+	}
+	return nil
 }
 
 func (r *request) consents() error {

@@ -18,11 +18,11 @@ import (
 	"berth/internal/oci"
 )
 
-// export makes of the result what the user asked for.
-func (b *build) export(ctx context.Context, r *solve.Result) (*made, error) {
+// export makes of the results, one for each platform, what the user asked for.
+func (b *build) export(ctx context.Context, results []*solve.Result) (*made, error) {
 	m := &made{}
 	for i := range b.outputs {
-		if err := b.put(ctx, &b.outputs[i], r, m); err != nil {
+		if err := b.put(ctx, &b.outputs[i], results, m); err != nil {
 			return nil, err
 		}
 	}
@@ -33,24 +33,24 @@ func (b *build) export(ctx context.Context, r *solve.Result) (*made, error) {
 }
 
 // put makes one output.
-func (b *build) put(ctx context.Context, o *destination, r *solve.Result, m *made) error {
+func (b *build) put(ctx context.Context, o *destination, results []*solve.Result, m *made) error {
 	switch o.kind {
 	case "cacheonly":
 		return nil
 	case "image":
-		return b.store(ctx, o, r, m)
+		return b.store(ctx, o, results[0], m)
 	case "local":
-		return export.Local(ctx, o.dest, []*solve.Result{r}, b.files(o))
+		return export.Local(ctx, o.dest, results, b.files(o))
 	case "tar":
-		return b.write(o, func(w io.Writer) error { return export.Tar(ctx, w, []*solve.Result{r}, b.files(o)) })
+		return b.write(o, func(w io.Writer) error { return export.Tar(ctx, w, results, b.files(o)) })
 	}
-	return b.archive(ctx, o, r, m)
+	return b.archive(ctx, o, results, m)
 }
 
 // files are the options of an output that is files.
 func (b *build) files(o *destination) export.FilesOptions {
 	return export.FilesOptions{
-		DataRoot: b.Env.DataRoot, Split: isTrue(o.attrs["platform-split"]), Attest: b.attestTo(o.kind), Prefix: o.attrs["attestation-prefix"], Events: b.sink,
+		DataRoot: b.Env.DataRoot, Split: isTrue(o.attrs["platform-split"]) || len(b.platforms) > 1, Attest: b.attestTo(o.kind), Prefix: o.attrs["attestation-prefix"], Events: b.sink,
 	}
 }
 
@@ -82,7 +82,7 @@ func (b *build) above(r *solve.Result) oci.Digest {
 }
 
 // archive writes the image as a tar, or as a layout with tar=false.
-func (b *build) archive(ctx context.Context, o *destination, r *solve.Result, m *made) error {
+func (b *build) archive(ctx context.Context, o *destination, results []*solve.Result, m *made) error {
 	a := export.ArchiveOptions{
 		DataRoot: b.Env.DataRoot, Names: b.tags, Docker: o.kind == "docker", Rewrite: isTrue(o.attrs["rewrite-timestamp"]),
 		Manifest: map[string]string{}, Attest: b.attestTo(o.kind), Events: b.sink,
@@ -104,7 +104,6 @@ func (b *build) archive(ctx context.Context, o *destination, r *solve.Result, m 
 			a.Manifest[name] = v
 		}
 	}
-	results := []*solve.Result{r}
 	var written export.Written
 	if o.attrs["tar"] == "false" {
 		written, err = export.Layout(ctx, o.dest, results, a)
@@ -118,8 +117,12 @@ func (b *build) archive(ctx context.Context, o *destination, r *solve.Result, m 
 		return err
 	}
 	m.digest = written.Descriptor.Digest
-	if m.id == "" && len(written.Configs) > 0 {
+	switch {
+	case m.id != "":
+	case len(written.Configs) == 1:
 		m.id = written.Configs[0]
+	default: // as buildx: of several platforms the index is the image
+		m.id, m.index = written.Descriptor.Digest, true
 	}
 	return nil
 }
@@ -153,7 +156,9 @@ func (b *build) record(m *made) error {
 	}
 	about := map[string]any{}
 	if m.id != "" {
-		about["containerimage.config.digest"] = m.id
+		if !m.index {
+			about["containerimage.config.digest"] = m.id
+		}
 		about["containerimage.digest"] = m.digest
 	}
 	if len(b.tags) > 0 {

@@ -51,6 +51,9 @@ func (r *request) surroundings() []string {
 
 // Run is solve.Runner's.
 func (r *runner) Run(ctx context.Context, req *solve.RunRequest) error {
+	if err := canRun(req.Platform); err != nil {
+		return err
+	}
 	s, done, err := r.request(req)
 	defer done()
 	if err != nil {

@@ -78,7 +78,11 @@ func (b *build) original(e progress.Event) progress.Event {
 }
 
 // warn keeps a remark for the end.
-func (b *build) warn(s string) { b.warnings = append(b.warnings, s) }
+func (b *build) warn(s string) {
+	b.warning.Lock()
+	defer b.warning.Unlock()
+	b.warnings = append(b.warnings, s)
+}
 
 // warnPlan keeps the linter's remarks, and the arguments that were for nothing.
 func (b *build) warnPlan(p *plan.Plan) {

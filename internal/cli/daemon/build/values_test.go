@@ -128,7 +128,7 @@ func TestRequest(t *testing.T) {
 	if !reflect.DeepEqual(r.buildArgs, map[string]string{"A": "1", "HAVE": "from HAVE"}) {
 		t.Errorf("arguments: %v", r.buildArgs)
 	}
-	if len(r.tags) != 2 || r.tags[1].Familiar() != "b:latest" || r.platform.Architecture != "arm64" || !r.allowHost || !r.allowInsecure {
+	if len(r.tags) != 2 || r.tags[1].Familiar() != "b:latest" || len(r.platforms) != 1 || r.platforms[0].Architecture != "arm64" || !r.allowHost || !r.allowInsecure {
 		t.Errorf("%+v", r)
 	}
 	kinds := []string{}
@@ -148,20 +148,26 @@ func TestRequest(t *testing.T) {
 // What berth cannot do is said before anything is done, with a next step.
 func TestRefused(t *testing.T) {
 	for args, want := range map[string]string{
-		"--push":                                 "cannot push",
-		"-o type=registry":                       "cannot push",
-		"--sbom=generator=x":                     "generator",
-		"--provenance=mode=all":                  "mode is min or max",
-		"--provenance=version=v0.2":              "version v1",
-		"--provenance=reproducible=maybe":        "true or false",
-		"--attest type=vex":                      "unknown attestation type",
-		"--attest mode=min":                      "type not specified",
-		"--attest type=sbom,x=y":                 "unknown parameter",
-		"--sbom -o type=docker,dest=x":           "no attestations",
-		"--policy x":                             "policies",
-		"--isolation hyperv":                     "hyperv",
-		"--security-opt x":                       "--security-opt",
-		"--platform linux/a,linux/b":             "several platforms",
+		"--push":                                           "cannot push",
+		"-o type=registry":                                 "cannot push",
+		"--sbom=generator=x":                               "generator",
+		"--provenance=mode=all":                            "mode is min or max",
+		"--provenance=version=v0.2":                        "version v1",
+		"--provenance=reproducible=maybe":                  "true or false",
+		"--attest type=vex":                                "unknown attestation type",
+		"--attest mode=min":                                "type not specified",
+		"--attest type=sbom,x=y":                           "unknown parameter",
+		"--sbom -o type=docker,dest=x":                     "no attestations",
+		"--policy x":                                       "policies",
+		"--isolation hyperv":                               "hyperv",
+		"--security-opt x":                                 "--security-opt",
+		"--platform linux/a,linux/b":                       "images of one platform",
+		"--platform linux/a,linux/b -o type=docker,dest=x": "holds one platform",
+		"--platform linux/a,linux/b -o type=tar,dest=x,platform-split=0": "replace each other",
+		"--platform linux/a,linux/b -o x --progress=classic":             "one platform",
+		"--platform linux/a,linux/b -o x --verify":                       "one platform",
+		"--on-error shell":                       "needs a terminal",
+		"--on-error x":                           "invalid --on-error",
 		"--cache-to type=gha":                    "type=gha",
 		"--cache-to x":                           "type=registry",
 		"--network web":                          "web",

@@ -38,7 +38,7 @@ func (b *build) twice(ctx context.Context, p *plan.Plan, o solve.Options) (_ *ma
 	if !report.Same() {
 		return &made{text: differences(report, p.Epoch != nil, rewritten), failed: true}, nil
 	}
-	m, err := b.export(ctx, second)
+	m, err := b.export(ctx, []*solve.Result{second})
 	if err == nil && !b.quiet && !b.stdoutTaken() {
 		m.text = fmt.Sprintf("Two builds gave the same %s.\n", count(report.Total, "layer"))
 	}
