@@ -131,7 +131,11 @@ func (o *pullOptions) pull(ctx context.Context, src transfer.Source, name refere
 func puller(env *command.Env) build.Pull {
 	return func(ctx context.Context, name reference.Named, opt transfer.PullOptions) (transfer.Pulled, error) {
 		o := &pullOptions{env: env}
-		src, err := o.open(name, notice(env, nil))
+		var say func(string) // a build's progress leaves no room on a terminal
+		if streams.Terminal(env.Err) == nil {
+			say = notice(env, nil)
+		}
+		src, err := o.open(name, say)
 		if err != nil {
 			return transfer.Pulled{}, err
 		}

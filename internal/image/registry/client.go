@@ -81,7 +81,7 @@ func openAt(ctx context.Context, name reference.Named, at hosts.Host, o Options)
 	}
 	guard := &guard{base: base, scheme: scheme, host: at.Addr, insecure: o.Insecure, trusted: o.TrustedRealms, header: at.Header}
 	client := &auth.Client{
-		Client: &http.Client{Transport: &patient{base: guard, host: at.Addr, notice: o.Notice}},
+		Client: &http.Client{Transport: newPatient(guard, at, o.Notice)},
 		Cache:  auth.NewCache(),
 		Header: http.Header{"User-Agent": {o.UserAgent}},
 	}
@@ -117,10 +117,14 @@ func newTransport(o Options, at hosts.Host) (*http.Transport, error) {
 		}
 		config.InsecureSkipVerify = true //nolint:gosec // the user asked for it, or nobody is in between
 	}
+	dial := dialPatience
+	if at.Mirror() {
+		dial = mirrorPatience
+	}
 	return &http.Transport{
 		TLSClientConfig:       config,
 		Proxy:                 http.ProxyFromEnvironment,
-		DialContext:           (&net.Dialer{Timeout: 30 * time.Second}).DialContext,
+		DialContext:           (&net.Dialer{Timeout: dial}).DialContext,
 		TLSHandshakeTimeout:   15 * time.Second,
 		ResponseHeaderTimeout: o.Stall,
 		MaxIdleConnsPerHost:   16, // as many as layers times ranges are fetched at once

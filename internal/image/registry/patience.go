@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+
+	"berth/internal/image/registry/hosts"
 )
 
 const (
@@ -19,6 +21,11 @@ const (
 	// maxPatience is how long a registry may make us wait before one request.
 	// One that wants more is not waited for: the user decides.
 	maxPatience = 2 * time.Minute
+	// mirrorTries and mirrorPatience are those with a mirror: after it there is
+	// another host to ask.
+	mirrorTries, mirrorPatience = 2, 2 * time.Second
+	// dialPatience is how long a connection may take; mirrorPatience bounds it too.
+	dialPatience = 30 * time.Second
 	// firstWait is the wait after the first failure; it doubles with each further one.
 	firstWait = 250 * time.Millisecond
 )
@@ -28,16 +35,26 @@ const (
 // registry says (Retry-After, RFC 9110, 10.2.3), else a little longer each time.
 // What still fails then, or fails otherwise, is the caller's to judge.
 type patient struct {
-	base   http.RoundTripper
-	host   string
-	notice func(string)
+	base     http.RoundTripper
+	host     string
+	notice   func(string)
+	tries    int
+	patience time.Duration
+}
+
+// newPatient returns what may be expected of a host.
+func newPatient(base http.RoundTripper, at hosts.Host, notice func(string)) *patient {
+	if at.Mirror() {
+		return &patient{base, at.Addr, notice, mirrorTries, mirrorPatience}
+	}
+	return &patient{base, at.Addr, notice, maxTries, maxPatience}
 }
 
 // RoundTrip sends req, several times if that may help.
 func (p *patient) RoundTrip(req *http.Request) (*http.Response, error) {
 	for try := 1; ; try++ {
 		resp, err := p.base.RoundTrip(req)
-		if try == maxTries || !again(req, resp, err) {
+		if try == p.tries || !again(req, resp, err) {
 			return resp, err
 		}
 		wait, why := firstWait<<(try-1), fmt.Sprint(err)
@@ -45,7 +62,7 @@ func (p *patient) RoundTrip(req *http.Request) (*http.Response, error) {
 		if err == nil {
 			why = fmt.Sprintf("%d %s", resp.StatusCode, http.StatusText(resp.StatusCode))
 			if said, ok := retryAfter(resp, time.Now()); ok {
-				if wait = said; wait > maxPatience {
+				if wait = said; wait > p.patience {
 					return resp, nil
 				}
 			}
@@ -74,6 +91,10 @@ func again(req *http.Request, resp *http.Response, err error) bool {
 	if err == nil {
 		return resp.StatusCode == http.StatusRequestTimeout || resp.StatusCode == http.StatusTooManyRequests ||
 			resp.StatusCode >= 500 && resp.StatusCode != http.StatusNotImplemented
+	}
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "dial" {
+		return false // the kernel has tried for long enough
 	}
 	var timeout net.Error
 	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) ||

@@ -3,6 +3,7 @@ package transfer
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 
 	"berth/internal/oci"
 )
@@ -21,6 +22,7 @@ type download struct {
 	filled chan struct{} // closed when the download has ended
 	given  func() bool   // the caller has given up
 	src    Source
+	halted atomic.Bool // Stop ended it, and nothing before
 }
 
 // startDownload begins to fetch a blob.
@@ -56,7 +58,9 @@ func (s *Store) startDownload(ctx context.Context, src Source, d oci.Descriptor,
 
 // Stop ends the download and the reading.
 func (d *download) Stop(cause error) {
-	d.p.finish(cause)
+	if d.p.finish(cause) {
+		d.halted.Store(true)
+	}
 	d.cancel(cause)
 }
 
@@ -64,7 +68,7 @@ func (d *download) Stop(cause error) {
 func (d *download) Finish(unpackErr error) error {
 	wrong := false // it was the unpacking that failed first
 	if unpackErr != nil {
-		wrong = d.p.finish(unpackErr)
+		wrong = d.p.finish(unpackErr) || d.halted.Load()
 		d.cancel(unpackErr)
 	}
 	<-d.filled

@@ -383,3 +383,64 @@ func pullTogether(url string) {
 		os.Exit(1)
 	}
 }
+
+// TestMirrorLies takes from the registry what a mirror has wrong: a layer or
+// the config. That the mirror says what a tag is, is its right.
+func TestMirrorLies(t *testing.T) {
+	for _, what := range []string{"layer", "config"} {
+		t.Run(what, func(t *testing.T) {
+			u, mirror, s := startUnruly(t), startUnruly(t), store(t)
+			s = ranged(rootOf(s))
+			wrong := u.big
+			if what == "config" {
+				wrong = u.built.Manifest.Config
+			}
+			honest := mirror.Config.Handler
+			mirror.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if strings.HasSuffix(r.URL.Path, string(wrong.Digest)) {
+					http.ServeContent(w, r, "", time.Time{}, strings.NewReader(strings.Repeat("x", int(wrong.Size))))
+					return
+				}
+				honest.ServeHTTP(w, r)
+			})
+			if err := u.pull(t, s, registry.Options{Hosts: mirrorsOf(addr(u.URL), mirror.URL)}); err != nil {
+				t.Fatal(err)
+			}
+			u.checkPulled(t, s)
+			if n := u.requests["GET /v2/team/app/blobs/"+string(wrong.Digest)]; n == 0 {
+				t.Error("the registry was not asked")
+			}
+			for _, d := range u.built.Manifest.Layers {
+				if n := u.requests["GET /v2/team/app/blobs/"+string(d.Digest)]; n > 0 && d.Digest != wrong.Digest {
+					t.Errorf("the registry was asked for %s, which the mirror had", d.Digest)
+				}
+			}
+		})
+	}
+}
+
+// TestDamagedRanges finds zeros in the ranges of an earlier pull, as a power cut
+// leaves them. The unpacker stumbles over them long before the digest is known.
+func TestDamagedRanges(t *testing.T) {
+	u, s := startUnruly(t), store(t)
+	s = ranged(rootOf(s))
+	if err := os.MkdirAll(s.images.PartialDir(), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Create(filepath.Join(s.images.PartialDir(), u.big.Digest.Hex()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := divide(u.big.Size, s.rangesFrom, s.rangeSize)
+	r.add(0, 2*testRange)
+	if err := r.create(f); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := u.pull(t, s, registry.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	u.checkPulled(t, s)
+}
