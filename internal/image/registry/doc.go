@@ -18,6 +18,11 @@
 //     limited to oci.MaxDocument, blobs to the size that their descriptor says.
 //   - URLs inside descriptors are not followed.
 //
-// Requests, tokens, retries and the reading of Docker's credential files are
-// oras-go's. Only berthd links this package.
+// Several hosts may serve one registry's images (package hosts). A Repository
+// is one of them, a Source all in the order of asking. Check explains what
+// works with each.
+//
+// Tokens and the reading of Docker's credential files are oras-go's. Waiting for
+// a busy registry is ours, since it must wait as long as the registry says. Only
+// berthd links this package.
 package registry

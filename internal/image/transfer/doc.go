@@ -13,13 +13,14 @@
 // compared and its data synced; what a killed process leaves has no name, and
 // the next pull or a garbage collection removes it.
 //
-// Two processes that pull the same image share the work: each stack of layers
-// has a lock file, and who gets it second finds the layer there. A chain id
-// depends on all layers below it, so waiting follows the order of stacks and
-// cannot go in circles.
+// Two processes that pull the same image share the work: the image and each
+// stack of layers have a lock file, and who gets it second finds there what it
+// wanted. Images are locked before layers, and a chain id depends on all layers
+// below it, so waiting follows the order of stacks and cannot go in circles.
 //
-// A download that ends before its blob does leaves the packed bytes so far in
-// distribution/partial, and the next pull goes on from there.
+// A large blob comes in ranges, several at once and in order. A download that
+// ends before its blob does leaves the packed bytes so far in
+// distribution/partial, and the next pull goes on from there in every range.
 //
 // Out goes the tar of each layer as it came (image/layertar). An archive has it as
 // it is; for a registry it is packed again, unless the registry has it: where
