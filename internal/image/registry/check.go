@@ -38,6 +38,9 @@ type Checked struct {
 
 // Works reports whether images can be pulled from the host, as far as was checked.
 func (c Checked) Works() bool {
+	if !c.Host.Pull {
+		return false
+	}
 	for _, f := range c.Findings {
 		if !f.Works {
 			return false
@@ -277,12 +280,15 @@ func (c *check) image(ctx context.Context) (string, string, error) {
 	if !c.withImage {
 		return "", "", nil
 	}
-	if !c.Host.Pull {
-		return "nothing: the host has no right to serve content", "", nil
+	if !c.mayShow() {
+		return "not asked: its setting does not let it", "", nil
 	}
 	d, err := c.repo.Resolve(ctx, version(c.name))
 	return string(d.Digest), "", err
 }
+
+// mayShow reports whether the host may say what the name leads to, and serve it.
+func (c *check) mayShow() bool { return c.Host.Pull && (c.Host.Resolve || c.name.Digest() != "") }
 
 func version(n reference.Named) string {
 	switch {
@@ -296,7 +302,7 @@ func version(n reference.Named) string {
 
 // ranges asks for one byte of a layer.
 func (c *check) ranges(ctx context.Context) (string, string, error) {
-	if !c.withImage || !c.Host.Pull {
+	if !c.withImage || !c.mayShow() {
 		return "", "", nil
 	}
 	d, err := c.someBlob(ctx, version(c.name), 3)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 
 	"berth/internal/errdefs"
@@ -80,6 +81,7 @@ func mayPull(h hosts.Host) bool    { return h.Pull }
 // answers. It returns which did; d is the blob asked for, if it is one.
 func (s *Source) try(ctx context.Context, first int, right func(hosts.Host) bool, d oci.Digest, ask func(*Repository) error) (int, error) {
 	var last error
+	var before []string // the mirrors that were asked in vain
 	for i := first; i < len(s.ends); i++ {
 		e := s.ends[i]
 		if !e.fits(right, d) {
@@ -96,7 +98,13 @@ func (s *Source) try(ctx context.Context, first int, right func(hosts.Host) bool
 			return 0, cause
 		}
 		s.passed(e, err)
+		if e.at.Mirror() {
+			before = append(before, fmt.Sprintf("%s (%v)", e.at.Addr, errdefs.KindOf(err)))
+		}
 		last = err
+	}
+	if last != nil && len(before) > 0 {
+		last = fmt.Errorf("%w; mirrors asked before: %s", last, strings.Join(before, ", "))
 	}
 	if last == nil {
 		return 0, errdefs.New(errdefs.InvalidArgument, "cannot pull %s: no host is allowed to serve it", s.name.FamiliarName()).

@@ -245,3 +245,17 @@ func TestDoubt(t *testing.T) {
 		t.Error("the registry itself is the last")
 	}
 }
+
+// TestNobodyHasIt names the mirrors that were asked, for who looks for the reason.
+func TestNobodyHasIt(t *testing.T) {
+	lacking := func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/v2/" {
+			w.WriteHeader(http.StatusNotFound)
+		}
+	}
+	mirror, origin := newHost(t, false, lacking), newHost(t, false, lacking)
+	_, _, err := sourceOf(t, origin, Options{}, mirror).Manifest(t.Context(), "1")
+	if errdefs.KindOf(err) != errdefs.NotFound || !strings.HasSuffix(err.Error(), "; mirrors asked before: "+mirror.addr()+" (not found)") {
+		t.Error(err)
+	}
+}
