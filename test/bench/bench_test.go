@@ -1,6 +1,9 @@
 package main
 
 import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -108,5 +111,35 @@ func TestEveryBarIsInTheTable(t *testing.T) {
 		if !strings.Contains(all, want) {
 			t.Errorf("no row about %q", want)
 		}
+	}
+}
+
+func TestModuleCache(t *testing.T) {
+	asked := 0
+	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked++
+		if strings.HasSuffix(r.URL.Path, "/gone") {
+			w.WriteHeader(http.StatusGone)
+			return
+		}
+		fmt.Fprint(w, r.URL.EscapedPath())
+	}))
+	defer upstream.Close()
+	c := &moduleCache{upstream: upstream.URL, kept: map[string][]byte{}}
+	get := func(path string) (int, string) {
+		w := httptest.NewRecorder()
+		c.ServeHTTP(w, httptest.NewRequest("GET", path, nil))
+		return w.Code, w.Body.String()
+	}
+	for range 2 {
+		if code, text := get("/example.com/!upper/@v/v1.0.0%2Bx.mod"); code != 200 || text != "/example.com/!upper/@v/v1.0.0%2Bx.mod" {
+			t.Errorf("got %d %q", code, text)
+		}
+	}
+	if asked != 1 {
+		t.Errorf("the proxy was asked %d times for one file", asked)
+	}
+	if code, _ := get("/gone"); code != http.StatusGone {
+		t.Errorf("a module that is gone answers %d: go would not look further", code)
 	}
 }

@@ -13,7 +13,9 @@ import (
 type buildx struct {
 	program string
 	env     []string
-	base    string // the bench's image as an OCI layout
+	// layouts are images of the bench as OCI layouts: name and directory.
+	layouts map[string]string
+	dir     string
 }
 
 // startBuildx starts buildkitd on the account, with all that it keeps inside
@@ -36,20 +38,22 @@ func (l *lab) startBuildx(programs string) (*buildx, error) {
 	if err := answers(at("sock")); err != nil {
 		return nil, err
 	}
-	b := &buildx{program: filepath.Join(programs, "buildx"), env: []string{"BUILDX_CONFIG=" + at("client"), "HOME=" + dir}, base: at("base")}
+	b := &buildx{program: filepath.Join(programs, "buildx"), env: []string{"BUILDX_CONFIG=" + at("client"), "HOME=" + dir}, layouts: map[string]string{}, dir: dir}
 	if _, _, err := l.cli.run(b.command("create", "--name", "bench", "--driver", "remote", "--use", "unix://"+at("sock"))); err != nil {
 		return nil, err
 	}
-	return b, l.layOut(b.base)
+	return b, b.learn(l, image)
 }
 
-// layOut writes the bench's image as an OCI layout, for who has no store of its own.
-func (l *lab) layOut(dir string) error {
+// learn writes an image of berth's store as an OCI layout: the daemon has no
+// images of its own.
+func (b *buildx) learn(l *lab, name string) error {
+	dir := filepath.Join(b.dir, "layout-"+name)
 	context := dir + "-context"
 	if err := os.MkdirAll(context, 0o755); err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(context, "Dockerfile"), []byte("FROM "+image+"\n"), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(context, "Dockerfile"), []byte("FROM "+name+"\n"), 0o644); err != nil {
 		return err
 	}
 	if _, _, err := l.cli.run(l.engines[0].command("build", "-o", "type=oci,dest="+dir+".tar", context)); err != nil {
@@ -61,7 +65,8 @@ func (l *lab) layOut(dir string) error {
 	if out, err := exec.Command("tar", "-C", dir, "-xf", dir+".tar").CombinedOutput(); err != nil {
 		return fmt.Errorf("unpack an OCI layout: %w: %s", err, out)
 	}
-	return nil
+	b.layouts[name] = dir
+	return os.Remove(dir + ".tar")
 }
 
 func (b *buildx) command(args ...string) command {
@@ -70,5 +75,9 @@ func (b *buildx) command(args ...string) command {
 
 // build builds into the daemon's own image store, as the engines do.
 func (b *buildx) build(tag string, args []string) command {
-	return b.command(slices.Concat([]string{"build", "--provenance=false", "--build-context", image + "=oci-layout://" + b.base, "--output", "type=image,name=" + tag}, args)...)
+	flags := []string{"build", "--provenance=false", "--output", "type=image,name=" + tag, "--cgroup-parent", "/" + groupName + "/" + containers}
+	for name, dir := range b.layouts {
+		flags = append(flags, "--build-context", name+"=oci-layout://"+dir)
+	}
+	return b.command(slices.Concat(flags, args)...)
 }

@@ -55,6 +55,9 @@ func outside() (code int, err error) {
 		atHugetlb(filepath.Join(dir, "hugetlb"), func(root string) { removeGroups(root) })
 		os.Remove(hugetlbDir) // where mountHugetlb made it; one in use stays
 	}()
+	if err := serveModules(dir); err != nil {
+		return 1, err
+	}
 	interrupts := make(chan os.Signal, 1)
 	signal.Notify(interrupts, unix.SIGINT, unix.SIGTERM)
 	cmd := again("init")
@@ -121,18 +124,25 @@ func reap() (int, error) {
 
 // loopbackUp raises the loopback device, which a new network namespace has down.
 func loopbackUp() error {
+	return configure("lo", unix.SIOCSIFFLAGS, func(r *unix.Ifreq) error { r.SetUint16(unix.IFF_UP); return nil })
+}
+
+// configure sets one property of a network device (netdevice(7)).
+func configure(device string, request uint, set func(*unix.Ifreq) error) error {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("socket: %w", err)
 	}
 	defer unix.Close(fd)
-	lo, err := unix.NewIfreq("lo")
+	r, err := unix.NewIfreq(device)
 	if err != nil {
 		return err
 	}
-	lo.SetUint16(unix.IFF_UP)
-	if err := unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, lo); err != nil {
-		return fmt.Errorf("raise lo: %w", err)
+	if err := set(r); err != nil {
+		return err
+	}
+	if err := unix.IoctlIfreq(fd, request, r); err != nil {
+		return fmt.Errorf("configure %s: %w", device, err)
 	}
 	return nil
 }

@@ -29,6 +29,7 @@ type lab struct {
 	runtimes []*lowLevel
 	servants []*exec.Cmd
 	buildx   *buildx // nil: not compared
+	modules  string  // the module proxy in here; "" until a build needs it
 	// out says what a peer failed at; it sits the rest of the scene out.
 	out map[string]bool
 }

@@ -43,27 +43,34 @@ func berth(program, dir string) *engine {
 		name:   "berth",
 		prefix: []string{program},
 		env:    []string{"BERTH_DATA_ROOT=" + filepath.Join(dir, "berth", "data"), "BERTH_STATE_ROOT=" + fleeting("berth")},
-		flags:  map[string][]string{"run": parent, "create": parent},
+		flags:  map[string][]string{"run": parent, "create": parent, "build": parent},
 	}
 }
 
 // podman's ulimits are what a machine without CAP_SYS_RESOURCE can set; without
 // --time its rm -f gives every container ten seconds to end.
 func podman(program, dir string) *engine {
-	limits := []string{"--cgroup-parent", "/" + groupName + "/" + containers, "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1000:1000"}
+	ulimits := []string{"--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1000:1000"}
+	below := func(group string) []string {
+		return append([]string{"--cgroup-parent", "/" + groupName + "/" + containers + group}, ulimits...)
+	}
 	at := func(name string) string { return filepath.Join(dir, "podman", name) }
 	return &engine{
 		name: "podman",
 		slow: true,
 		prefix: []string{program, "--root", at("root"), "--runroot", fleeting("podman"), "--tmpdir", fleeting("podman-tmp"), "--volumepath", at("volumes"),
 			"--cgroup-manager", "cgroupfs", "--events-backend", "file", "--network-config-dir", at("network"), "--runtime", "crun", "--storage-driver", "overlay"},
-		flags: map[string][]string{"run": limits, "create": limits, "build": limits, "commit": {"--quiet"}, "rm": {"--time", "0"}},
+		// A build runs its programs in the very group that --cgroup-parent names.
+		flags: map[string][]string{"run": below(""), "create": below(""), "build": below("/podman-build"), "commit": {"--quiet"}, "rm": {"--time", "0"}},
 	}
 }
 
 // docker is Debian's client with a daemon of the bench's own.
 func docker(program, socket string, servants []int) *engine {
-	return &engine{name: "docker", slow: true, prefix: []string{program, "-H", "unix://" + socket}, servants: servants}
+	return &engine{
+		name: "docker", slow: true, prefix: []string{program, "-H", "unix://" + socket}, servants: servants,
+		flags: map[string][]string{"build": {"--cgroup-parent", "/" + groupName + "/" + containers}}, // of the others it is the daemon's default
+	}
 }
 
 // lowLevel is a bare OCI runtime, crun or runc: bundles in, processes out.

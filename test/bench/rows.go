@@ -57,6 +57,7 @@ func scenes() []scene {
 		{name: "a fleet", engine: fleet, rows: []row{psRow, statsRow}},
 		{name: "a container with 200 MB of its own", engine: fatContainer, rows: []row{commitRow}},
 		buildScene,
+		programScene,
 	}
 }
 
