@@ -13,6 +13,9 @@ const (
 	rangesFrom    = 32 << 20
 	rangeSize     = 8 << 20
 	DefaultRanges = 4
+	// maxRanges bounds the table, since a blob's size is its author's word. A
+	// very large blob has longer ranges.
+	maxRanges = 1024
 )
 
 // ranges says which bytes of a blob are in its partial file. It lives at the
@@ -36,10 +39,14 @@ const rangesMagic = "berthrng"
 
 // divide makes the empty ranges of a blob: one if it is shorter than from.
 func divide(size, from, each int64) *ranges {
-	if size < from || each <= 0 {
+	each = max(each, size/maxRanges+1)
+	if size < from {
 		each = max(size, 1)
 	}
-	n := (size + each - 1) / each
+	n := size / each
+	if size%each > 0 {
+		n++
+	}
 	return &ranges{size: size, each: each, have: make([]int64, n), claimed: make([]bool, n)}
 }
 
@@ -68,8 +75,9 @@ func (r *ranges) front() int64 {
 func (r *ranges) add(at, n int64) (first, last int) {
 	first = int(at / r.each)
 	for i := first; n > 0; i++ {
-		part := min(n, int64(i+1)*r.each-at)
-		if within := at - int64(i)*r.each; within <= r.have[i] {
+		within := at - int64(i)*r.each
+		part := min(n, r.each-within)
+		if within <= r.have[i] {
 			r.have[i] = max(r.have[i], within+part)
 		}
 		at, n, last = at+part, n-part, i

@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -39,6 +40,27 @@ func TestRanges(t *testing.T) {
 	r.add(4, 21) // over all
 	if r.front() != 25 || r.got() != 25 {
 		t.Errorf("front %d, got %d", r.front(), r.got())
+	}
+}
+
+// TestRangesOfAnySize: a size is the word of whoever made the image.
+func TestRangesOfAnySize(t *testing.T) {
+	for _, size := range []int64{1, rangesFrom - 1, rangesFrom, rangesFrom + 1, 10 << 30, 1 << 40, math.MaxInt64} {
+		r := divide(size, rangesFrom, rangeSize)
+		n := len(r.have)
+		if n > maxRanges || (n > 1) != (size >= rangesFrom) || r.length(n-1) <= 0 || int64(n-1)*r.each+r.length(n-1) != size {
+			t.Errorf("%d bytes: %d ranges of %d, the last of %d", size, n, r.each, r.length(n-1))
+		}
+		for {
+			p, ok := r.claim()
+			if !ok {
+				break
+			}
+			r.add(p.from, p.to-p.from)
+		}
+		if r.front() != size || r.got() != size {
+			t.Errorf("%d bytes: front %d, got %d", size, r.front(), r.got())
+		}
 	}
 }
 
