@@ -56,6 +56,27 @@ func TestBlobRanges(t *testing.T) {
 	}
 }
 
+// TestRangeAfterRedirect: most registries send on to another host for blobs. The
+// range goes along, the credentials do not.
+func TestRangeAfterRedirect(t *testing.T) {
+	d := descriptor(content)
+	storage := newHost(t, false, func(w http.ResponseWriter, r *http.Request) { serveRange(w, r, content) })
+	h := newHost(t, false, login(redirect(storage, 307)))
+	r := open(t, h, Options{Credentials: only(h.addr(), auth.Credential{Username: user, Password: password})})
+	body, whole, err := r.Blob(t.Context(), d, 10, 20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer body.Close()
+	got, err := io.ReadAll(body)
+	if err != nil || whole || string(got) != content[10:20] {
+		t.Errorf("got %q, whole %v, %v", got, whole, err)
+	}
+	if seen := storage.seen(); len(seen) > 0 || len(h.seen()) == 0 || storage.ranges[0] != "bytes=10-19" {
+		t.Errorf("the storage saw %q and was asked for %q", seen, storage.ranges)
+	}
+}
+
 // FuzzRangeAnswer lets a server answer anything: what is read is never more
 // than was asked for, and never less without an error.
 func FuzzRangeAnswer(f *testing.F) {
