@@ -15,9 +15,11 @@ import (
 // registryOptions is how this user speaks to registries: with whose
 // credentials, certificates and mirrors.
 func registryOptions(env *command.Env, insecure bool) (o registry.Options, err error) {
-	if o.Credentials, err = registry.DockerCredentials(""); err != nil {
+	accounts, err := registry.OpenAccounts(env.StateRoot)
+	if err != nil {
 		return o, err
 	}
+	o.Credentials = accounts.Credentials
 	if o.Hosts, err = hosts.Default(env.LookupEnv); err != nil {
 		return o, err
 	}

@@ -8,8 +8,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -18,7 +16,6 @@ import (
 	"oras.land/oras-go/v2/registry/remote/auth"
 
 	"berth/internal/errdefs"
-	"berth/internal/image/registry/hosts"
 	"berth/internal/oci"
 	"berth/internal/reference"
 )
@@ -474,40 +471,5 @@ func TestTags(t *testing.T) {
 	h.handle = func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, `{"tags":["../x"]}`) }
 	if _, err := r.Tags(t.Context()); err == nil {
 		t.Fatal("a path was taken for a tag")
-	}
-}
-
-func TestDockerCredentials(t *testing.T) {
-	dir := t.TempDir()
-	token := base64.StdEncoding.EncodeToString([]byte(user + ":" + password))
-	config := `{"auths":{"a.example:5000":{"auth":"` + token + `"},"https://index.docker.io/v1/":{"auth":"` + token + `"}},"credHelpers":{"b.example":"test"}}`
-	helper := "#!/bin/sh\nread host; [ \"$host\" = b.example ] && echo '{\"ServerURL\":\"b.example\",\"Username\":\"bob\",\"Secret\":\"pw\"}'\n"
-	for path, content := range map[string]string{"config.json": config, "docker-credential-test": helper} {
-		if err := os.WriteFile(filepath.Join(dir, path), []byte(content), 0o700); err != nil {
-			t.Fatal(err)
-		}
-	}
-	t.Setenv("DOCKER_CONFIG", dir)
-	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
-	get, err := DockerCredentials("")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for host, want := range map[string]string{"a.example:5000": user, "b.example": "bob", hosts.Addr("docker.io"): user, "c.example": "", "a.example": ""} {
-		if c, err := get(t.Context(), host); err != nil || c.Username != want {
-			t.Errorf("%s: %q, %v; want %q", host, c.Username, err, want)
-		}
-	}
-	if get, err = DockerCredentials(t.TempDir()); err != nil {
-		t.Fatal(err)
-	}
-	if c, err := get(t.Context(), "a.example:5000"); err != nil || c != auth.EmptyCredential {
-		t.Errorf("no file: %v, %v", c, err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, "config.json"), []byte("{"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := DockerCredentials(dir); errdefs.HintOf(err) == "" {
-		t.Errorf("broken file: %v", err)
 	}
 }

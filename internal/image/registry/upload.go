@@ -142,9 +142,12 @@ func (u *upload) finish(ctx context.Context) (done bool, err error) {
 	}
 	a := answer(resp)
 	switch resp.StatusCode {
-	case http.StatusNotFound, http.StatusRequestedRangeNotSatisfiable:
+	case http.StatusNotFound: // this request may be the second, and the answer to the first lost
+		if has, err := u.r.HasBlob(ctx, u.d); has || err != nil {
+			return has, err
+		}
 		return false, u.startAgain(a)
-	case http.StatusBadRequest: // after broken connections the two may count differently
+	case http.StatusRequestedRangeNotSatisfiable, http.StatusBadRequest: // after broken connections the two may count differently
 		return false, u.startAgain(a)
 	}
 	return false, u.r.denied(a)
