@@ -31,7 +31,9 @@ const around = `^(failed to (build|solve|compute cache key|prepare [^:]*|calcula
 var classes = []struct{ name, words string }{
 	{"program failed", `exit code:? (\d+)`},
 	{"not found", `(?i)not found|no such file|does not exist|does not contain|status 404|has no directory|there is no file`},
-	{"no such user", `unable to find (user|group) |uids and gids must be`},
+	{"no such user", `unable to find (?:user|group) |uids and gids must be`},
+	{"repository", `git fetch: |error fetching default branch`},
+	{"too large", `too big|has more than \d+ bytes`},
 	{"refused", `connection refused`},
 	{"unreachable", `network is unreachable`},
 	{"digest", `digest mismatch|invalid digest|invalid checksum digest`},
@@ -40,7 +42,7 @@ var classes = []struct{ name, words string }{
 	{"pattern", `syntax error in pattern|invalid pattern`},
 	{"mode", `(?i)chmod|^invalid syntax$`},
 	{"owner of a link", `can't be resolved when used with --link`},
-	{"empty", `the Dockerfile (is|cannot be) empty`},
+	{"empty", `the Dockerfile (?:is|cannot be) empty`},
 	{"no stage", `has no stage|contains no stages`},
 	{"no command", `RUN has no command|arguments are required`},
 	{"no name", `has no name|empty key`},
@@ -48,7 +50,7 @@ var classes = []struct{ name, words string }{
 	{"platform", `invalid platform|platform specifier`},
 	{"lint", `FromAsCasing`},
 	{"circle", `circular dependency`},
-	{"not allowed", `(network.host|security.insecure|--network=host|--security=insecure) is not allowed`},
+	{"not allowed", `(?:network.host|security.insecure|--network=host|--security=insecure) is not allowed`},
 	{"variable in --from", `variable expansion is not supported for --from`},
 }
 
