@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"berth/internal/build/plan"
+	"berth/internal/build/portable"
 	"berth/internal/oci"
 )
 
@@ -82,4 +83,14 @@ type Layer struct {
 	Size    int64      // bytes of its files
 	Text    string     // of the step
 	Cached  bool       // it was there before this build
+
+	from *portable.Stacked // where it is to be had, as long as ID is ""
+}
+
+// Step is what a step made, in whichever stage.
+type Step struct {
+	Key    oci.Digest
+	Hollow bool        // that it was made is known, and no more
+	Base   *plan.Image // at the bottom of its files; nil: none
+	Layers []Layer     // on top of it
 }

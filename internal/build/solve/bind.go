@@ -23,6 +23,8 @@ import (
 // bound is what a mount shows: a path in a tree that does not change.
 type bound struct {
 	s      *solver
+	from   plan.Source
+	found  bool   // layer is known
 	layer  string // that has the tree's files; "": it has none
 	path   string // in it, absolute
 	digest oci.Digest
@@ -33,28 +35,41 @@ type bound struct {
 // stage by their content, those of an image by the image's own digests.
 func (s *solver) bind(ctx context.Context, m *plan.Mount) (*bound, error) {
 	if m.Type == plan.MountCache && m.From.Scratch {
-		return &bound{s: s}, nil // it begins empty
+		return &bound{s: s, found: true}, nil // it begins empty
 	}
-	b := &bound{s: s, path: path.Join("/", m.Path)}
+	b := &bound{s: s, from: m.From, path: path.Join("/", m.Path)}
 	if m.From.Stage == nil && m.From.Image == nil && !m.From.Scratch {
 		return b, b.context(ctx, m.From.Context)
-	}
-	o, err := s.trees.get(ctx, m.From)
-	if err != nil {
-		return nil, err
-	}
-	if o.layer != emptyTree {
-		b.layer = o.layer
 	}
 	if img := m.From.Image; img != nil {
 		b.digest = cache.NewKey("of image").Add("image", string(img.ID)).Add("path", b.path).Sum()
 		return b, nil
 	}
 	c := &plan.Copy{Paths: []string{b.path}, Dest: "/"}
-	b.digest, err = s.remember(o, c, nil, true, func() (oci.Digest, error) {
-		return copy.Digest(ctx, copy.Sources{Main: o.Tree}, c, nil)
+	err := s.digestOf(m.From, c, nil, &b.digest, func() error {
+		o, err := b.find(ctx)
+		if err != nil {
+			return err
+		}
+		b.digest, err = s.remember(o, c, nil, true, func() (oci.Digest, error) {
+			return copy.Digest(ctx, copy.Sources{Main: o.Tree}, c, nil)
+		})
+		return err
 	})
 	return b, err
+}
+
+// find opens the tree, and finds out which layer has its files.
+func (b *bound) find(ctx context.Context) (*opened, error) {
+	o, err := b.s.trees.get(ctx, b.from)
+	if err != nil {
+		return nil, err
+	}
+	b.found = true
+	if o.layer != emptyTree {
+		b.layer = o.layer
+	}
+	return o, nil
 }
 
 // context shows files of a build context, from a layer that is a copy of them.
@@ -67,7 +82,7 @@ func (b *bound) context(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	b.digest, b.layer = l.Key, l.ID
+	b.digest, b.layer, b.found = l.Key, l.ID, true
 	b.path, err = baseOf(o.Tree, b.path)
 	return err
 }

@@ -46,6 +46,9 @@ func (st *stage) startConfig() *oci.RunConfig {
 // runnable returns what can be run to see a state: the base image, if nothing
 // was done to it, or the record of the last step, or else one made for this.
 func (s *solver) runnable(ctx context.Context, at *state, config *oci.RunConfig, text string) (string, error) {
+	if err := s.here(ctx, at); err != nil {
+		return "", err
+	}
 	switch {
 	case at.layer == "":
 		return "", nil
@@ -86,7 +89,7 @@ func (r *run) look(w *work, d *snapshot.Draft, mounts []RunMount, cause error) e
 	}
 	s.stop(s.failure(s.user, w.stage, w.index, &w.below, cause))
 	for _, other := range s.stages {
-		if other != w.stage {
+		if other != w.stage && other.started.Load() {
 			<-other.done
 		}
 	}

@@ -67,17 +67,34 @@ func (c *copying) open(ctx context.Context, w *work) error {
 		c.remote = append(c.remote, t)
 	}
 	c.from.Remote = c.remote
-	var o *opened
-	if len(c.op.Paths) > 0 {
-		var err error
-		if o, err = c.s.trees.get(ctx, c.op.From); err != nil {
+	return c.s.digestOf(c.op.From, c.op, c.owner, &c.digest, func() (err error) {
+		o, err := c.main(ctx)
+		if err != nil {
 			return err
 		}
+		digest := func() (oci.Digest, error) { return copy.Digest(ctx, c.from, c.op, c.owner) }
+		c.digest, err = c.s.remember(o, c.op, c.owner, len(c.remote) == 0, digest)
+		return err
+	})
+}
+
+// main opens the tree that Paths are in; nil if there are none.
+func (c *copying) main(ctx context.Context) (*opened, error) {
+	if len(c.op.Paths) == 0 {
+		return nil, nil
+	}
+	o, err := c.s.trees.get(ctx, c.op.From)
+	if err == nil {
 		c.from.Main = o.Tree
 	}
-	digest := func() (oci.Digest, error) { return copy.Digest(ctx, c.from, c.op, c.owner) }
-	var err error
-	c.digest, err = c.s.remember(o, c.op, c.owner, len(c.remote) == 0, digest)
+	return o, err
+}
+
+func (c *copying) need(ctx context.Context) error {
+	if c.from.Main != nil {
+		return nil
+	}
+	_, err := c.main(ctx) // its digest was told
 	return err
 }
 
@@ -118,6 +135,8 @@ func (m *makeDir) key(_ context.Context, w *work) (oci.Digest, error) {
 	}
 	return k.Sum(), nil
 }
+
+func (m *makeDir) need(context.Context) error { return nil }
 
 func (m *makeDir) make(ctx context.Context, _ *work, d *snapshot.Draft) error {
 	into, err := root(ctx, d)

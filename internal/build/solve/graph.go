@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 
 	"berth/internal/build/plan"
 	"berth/internal/errdefs"
+	"berth/internal/oci"
 )
 
 // stage is a stage that the target needs, while it is built.
@@ -19,6 +21,17 @@ type stage struct {
 	result   state
 	err      error
 	worked   bool // something was not in the cache
+
+	start   sync.Once
+	started atomic.Bool
+	// foretold are the keys of its steps, if they could be told without its files,
+	// the last one first known to a cache from elsewhere: it waits until somebody
+	// needs its files.
+	foretold []oci.Digest
+	// It is built again when its files cannot be had from elsewhere.
+	again     sync.Once
+	remade    state
+	remadeErr error
 }
 
 // findStages finds the stages that the target reaches, and numbers their
@@ -86,19 +99,19 @@ func (s *solver) walk(ctx context.Context) (state, error) {
 	s.user = ctx
 	ctx, s.stop = context.WithCancelCause(ctx)
 	defer s.stop(nil)
-	var all sync.WaitGroup
-	for _, st := range s.stages {
-		all.Go(func() {
-			st.result, st.err = s.build(ctx, st)
-			if st.err != nil {
-				s.stop(st.err)
-			}
-			close(st.done)
-		})
+	s.staging = ctx
+	if err := s.foretell(ctx); err != nil {
+		return state{}, err
 	}
-	all.Wait()
+	for _, st := range s.stages {
+		if st.foretold == nil {
+			s.begun(st)
+		}
+	}
+	s.all.Wait()
 	target := s.stages[s.plan.Target()]
 	if target.err == nil {
+		s.tellWaiting()
 		return target.result, nil
 	}
 	// The cause is the first error, or that the user gave up.
@@ -113,12 +126,28 @@ func (s *solver) walk(ctx context.Context) (state, error) {
 	return state{}, cause
 }
 
+// begun makes a stage be worked on. It is called by who works on another one, or
+// before anybody does.
+func (s *solver) begun(st *stage) {
+	st.start.Do(func() {
+		st.started.Store(true)
+		s.all.Go(func() {
+			st.result, st.err = s.settle(s.staging, st)
+			if st.err != nil {
+				s.stop(st.err)
+			}
+			close(st.done)
+		})
+	})
+}
+
 // wait waits for the result of another stage.
 func (s *solver) wait(ctx context.Context, st *plan.Stage) (state, error) {
 	other := s.stages[st]
 	if other == nil {
 		return state{}, errdefs.New(errdefs.Internal, "the plan lacks the stage %s", st.Name)
 	}
+	s.begun(other)
 	select {
 	case <-other.done:
 		if other.err != nil {

@@ -14,6 +14,10 @@ import (
 // on, as hard links. A new base image below costs no copying.
 func (s *solver) link(ctx context.Context, w *work, c *copying, next state) (state, bool, error) {
 	if c.op.Chown != "" {
+		var err error
+		if next, err = s.standing(ctx, w, next); err != nil {
+			return next, false, err
+		}
 		// The names mean what they mean in the stage, on which the layer does not lie.
 		tree, err := s.layers.MountTree(ctx, w.below.layer)
 		if err != nil {
@@ -29,7 +33,17 @@ func (s *solver) link(ctx context.Context, w *work, c *copying, next state) (sta
 		return next, false, err
 	}
 	alone := c.describe(cache.NewKey("link")).Sum()
-	next.key = cache.NewKey("linked").Add("below", string(w.below.key)).Add("link", string(alone)).Sum()
+	next.key = linkedKey(w.below.key, alone)
+	if have, ok, err := s.lookUp(ctx, w, next); err != nil || ok {
+		return have, true, err
+	}
+	next, err := s.standing(ctx, w, next)
+	if err != nil {
+		return next, false, err
+	}
+	if err := c.need(ctx); err != nil {
+		return next, false, err
+	}
 	on := *w
 	on.below = emptyState()
 	l, cached, err := s.layer(ctx, &on, alone, cache.Regular)
@@ -47,12 +61,19 @@ func (s *solver) link(ctx context.Context, w *work, c *copying, next state) (sta
 	return next.with(*placed), cached, nil
 }
 
+// linkedKey is the key of the files below with the link's layer on top.
+func linkedKey(below, alone oci.Digest) oci.Digest {
+	return cache.NewKey("linked").Add("below", string(below)).Add("link", string(alone)).Sum()
+}
+
 // relay lays a layer on another one.
 type relay struct{ from string }
 
 func (r *relay) key(_ context.Context, w *work) (oci.Digest, error) {
 	return cache.NewKey("relay").Add("layer", r.from).Add("onto", w.below.layer).Sum(), nil
 }
+
+func (r *relay) need(context.Context) error { return nil }
 
 func (r *relay) make(ctx context.Context, _ *work, d *snapshot.Draft) error {
 	return d.FillFrom(ctx, r.from)

@@ -9,6 +9,7 @@ import (
 
 	"berth/internal/build/cache"
 	"berth/internal/build/plan"
+	"berth/internal/build/portable"
 	"berth/internal/build/progress"
 	"berth/internal/build/source"
 	"berth/internal/errdefs"
@@ -31,6 +32,11 @@ type Options struct {
 	// solver closes the file.
 	Secret, SSH func(id string) (*os.File, error)
 
+	// Imports are caches from elsewhere, asked where this one knows nothing; nil: none.
+	Imports *portable.Imports
+	// Everything brings the files of all stages here, also of those that the
+	// target's steps do not need because they are in a cache from elsewhere.
+	Everything    bool
 	NoCache       bool     // do everything again
 	NoCacheStages []string // the same for some stages: names, or numbers of unnamed ones
 	// AllowInsecure and AllowHostNetwork are the user's consent to RUN
@@ -68,12 +74,17 @@ type solver struct {
 	total  int // instructions of all needed stages
 	trees  *trees
 
-	mu       sync.Mutex // guards unsynced
+	mu       sync.Mutex // guards what follows
 	unsynced []made
+	steps    []Step
+	reads    map[oci.Digest]oci.Digest
 
-	user    context.Context         // ends when the user gives up, not when a step fails
-	stop    context.CancelCauseFunc // stops all stages
-	looking atomic.Bool             // somebody looks into a step that failed
+	foretelling bool                    // no stage is worked on yet
+	all         sync.WaitGroup          // of the stages at work
+	staging     context.Context         // theirs
+	user        context.Context         // ends when the user gives up, not when a step fails
+	stop        context.CancelCauseFunc // stops all stages
+	looking     atomic.Bool             // somebody looks into a step that failed
 }
 
 // note remembers a record whose layer may not be on disk yet.
@@ -92,7 +103,7 @@ func newSolver(p *plan.Plan, o Options) *solver {
 	}
 	s := &solver{
 		o: o, plan: p, cache: cache.Open(o.DataRoot), images: catalog.Open(o.DataRoot), layers: snapshot.Open(o.DataRoot),
-		slots: make(chan struct{}, o.Parallel),
+		slots: make(chan struct{}, o.Parallel), reads: map[oci.Digest]oci.Digest{},
 	}
 	s.trees = &trees{s: s, open: map[string]*opened{}}
 	return s

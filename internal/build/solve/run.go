@@ -51,6 +51,17 @@ func (r *run) key(ctx context.Context, w *work) (oci.Digest, error) {
 	return k.Sum(), nil
 }
 
+func (r *run) need(ctx context.Context) error {
+	for _, b := range r.sources {
+		if b != nil && !b.found {
+			if _, err := b.find(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 func (r *run) make(ctx context.Context, w *work, d *snapshot.Draft) (err error) {
 	defer func() { err = errors.Join(err, r.close()) }()
 	mounts, err := r.mounts(ctx, w)

@@ -26,6 +26,10 @@ type Result struct {
 	Lease  *catalog.Lease
 	// Cached reports that nothing had to be made.
 	Cached bool
+	// Steps are those of all stages that were needed, and Reads what they read of
+	// other stages: what a cache for elsewhere is made of.
+	Steps []Step
+	Reads map[oci.Digest]oci.Digest
 
 	unsynced []made
 	closed   bool
@@ -60,6 +64,7 @@ func Solve(ctx context.Context, p *plan.Plan, o Options) (_ *Result, err error) 
 	}
 	r := s.result(&target, p.Target().Config)
 	r.Cached, r.unsynced = !s.worked(), s.unsynced
+	r.Steps, r.Reads = s.steps, s.reads
 	return r, nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"berth/internal/build/cache"
 	"berth/internal/build/plan"
 	"berth/internal/build/progress"
+	"berth/internal/errdefs"
 	"berth/internal/oci"
 )
 
@@ -21,6 +22,10 @@ type state struct {
 	history []oci.History
 	digest  oci.Digest // of files and config: what progress calls the state
 	vertex  oci.Digest // of the step
+	// pending says that layers are elsewhere: layer is "" then, and so are the IDs
+	// of those. idle are steps that were found there and changed nothing.
+	pending bool
+	idle    []idle
 }
 
 // after is the state with one more line of history.
@@ -73,7 +78,10 @@ func (st *stage) shownBase() int {
 // begin makes what a stage stands on at first.
 func (s *solver) begin(ctx context.Context, st *stage) (at state, err error) {
 	if st.Base.Stage != nil { // before its vertex begins: that waits for nobody
-		if at, err = s.wait(ctx, st.Base.Stage); err != nil {
+		if at, err = s.wait(ctx, st.Base.Stage); err == nil && at.pending && s.o.Imports.Empty() {
+			at, err = s.files(ctx, st.Base.Stage)
+		}
+		if err != nil {
 			return at, err
 		}
 	}
@@ -109,11 +117,7 @@ func (s *solver) image(img *plan.Image) (state, error) {
 		return at, err
 	}
 	at.layer = have.TopLayer
-	k := cache.NewKey("image")
-	if chain := have.Chain(); len(chain) > 0 {
-		k.Add("chain", string(chain[len(chain)-1]))
-	}
-	at.key = k.Sum()
+	at.key = imageKey(have.Config.RootFS.DiffIDs)
 	return at, nil
 }
 
@@ -156,6 +160,14 @@ func (s *solver) instruction(ctx context.Context, st *stage, i, shown int, at st
 	}
 	if err == nil {
 		err = s.name(ctx, st, step, &next, at.digest)
+	}
+	if err == nil && step.Op != nil {
+		s.keep(Step{Key: next.key, Base: next.image, Layers: next.layers})
+	}
+	var lost *lostError
+	if errors.As(err, &lost) {
+		s.finish(v.ID, "", false, &errdefs.Error{Kind: errdefs.Cancelled, Err: err}) // it begins again
+		return next, err
 	}
 	if err != nil && ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {
 		err = cancelled(ctx) // it was stopped, for what another one did

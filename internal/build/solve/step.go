@@ -35,6 +35,8 @@ func (w *work) close() error { return w.op.close() }
 type operation interface {
 	// key opens and digests what the step reads.
 	key(ctx context.Context, w *work) (oci.Digest, error)
+	// need waits for what make reads and key did not have to.
+	need(ctx context.Context) error
 	// make does it in a draft that lies on the step's layer below.
 	make(ctx context.Context, w *work, d *snapshot.Draft) error
 	// close closes what key opened.
@@ -49,7 +51,7 @@ func (s *solver) prepare(ctx context.Context, st *stage, i int, below *state) (*
 	}
 	w := &work{stage: st, step: step, index: i, below: *below}
 	for _, from := range sources(step.Op) {
-		if from.Stage == nil {
+		if from.Stage == nil || s.isTold(from.Stage) {
 			continue
 		}
 		other, err := s.wait(ctx, from.Stage)
@@ -76,7 +78,7 @@ func (s *solver) prepare(ctx context.Context, st *stage, i int, below *state) (*
 
 // do does a step and returns the state after it; cached says that the layer was there.
 func (s *solver) do(ctx context.Context, w *work, next state) (state, bool, error) {
-	if c, ok := w.op.(*copying); ok && c.op.Link && w.below.layer != "" {
+	if c, ok := w.op.(*copying); ok && c.op.Link && (w.below.layer != "" || w.below.pending) {
 		return s.link(ctx, w, c, next)
 	}
 	key, err := w.op.key(ctx, w)
@@ -84,6 +86,15 @@ func (s *solver) do(ctx context.Context, w *work, next state) (state, bool, erro
 		return next, false, err
 	}
 	next.key = key
+	if have, ok, err := s.lookUp(ctx, w, next); err != nil || ok {
+		return have, true, err
+	}
+	if next, err = s.standing(ctx, w, next); err != nil {
+		return next, false, err
+	}
+	if err := w.op.need(ctx); err != nil {
+		return next, false, err
+	}
 	l, cached, err := s.layer(ctx, w, key, cache.Regular)
 	if err == nil && l != nil {
 		next = next.with(*l)

@@ -61,7 +61,7 @@ func (t *trees) get(ctx context.Context, from plan.Source) (*opened, error) {
 func (t *trees) find(ctx context.Context, from plan.Source) (name, layer string, err error) {
 	switch {
 	case from.Stage != nil:
-		st, err := t.s.wait(ctx, from.Stage)
+		st, err := t.s.files(ctx, from.Stage)
 		if err != nil {
 			return "", "", err
 		}
@@ -146,15 +146,7 @@ func (s *solver) remember(o *opened, c *plan.Copy, owner *copy.Owner, local bool
 	if o == nil || o.layer == "" || o.layer == emptyTree || !local {
 		return digest()
 	}
-	k := cache.NewKey("digest").Add("layer", o.layer).Add("paths", c.Paths...).Add("exclude", c.Exclude...).
-		Add("chown", c.Chown).Add("chmod", c.Chmod).Add("parents", strconv.FormatBool(c.Parents)).Add("unpack", strconv.Itoa(int(c.Unpack)))
-	for _, f := range c.Files {
-		k.Add("file", f.Name, string(f.Data), strconv.FormatUint(uint64(f.Mode), 8))
-	}
-	if owner != nil {
-		k.Add("owner", strconv.FormatUint(uint64(owner.UID), 10), strconv.FormatUint(uint64(owner.GID), 10))
-	}
-	key := k.Sum()
+	key := reading(cache.NewKey("digest").Add("layer", o.layer), c, owner)
 	if d, err := s.cache.Recall(key); err != nil || d != "" {
 		return d, err
 	}
@@ -163,6 +155,19 @@ func (s *solver) remember(o *opened, c *plan.Copy, owner *copy.Owner, local bool
 		return "", err
 	}
 	return d, s.cache.Remember(key, d)
+}
+
+// reading adds to a key what an instruction reads of the files that it names.
+func reading(k *cache.Key, c *plan.Copy, owner *copy.Owner) oci.Digest {
+	k.Add("paths", c.Paths...).Add("exclude", c.Exclude...).
+		Add("chown", c.Chown).Add("chmod", c.Chmod).Add("parents", strconv.FormatBool(c.Parents)).Add("unpack", strconv.Itoa(int(c.Unpack)))
+	for _, f := range c.Files {
+		k.Add("file", f.Name, string(f.Data), strconv.FormatUint(uint64(f.Mode), 8))
+	}
+	if owner != nil {
+		k.Add("owner", strconv.FormatUint(uint64(owner.UID), 10), strconv.FormatUint(uint64(owner.GID), 10))
+	}
+	return k.Sum()
 }
 
 // local makes a layer of files of a build context, or finds it: a program must
