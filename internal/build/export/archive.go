@@ -26,6 +26,7 @@ type ArchiveOptions struct {
 	// Annotations of what is written: of each manifest, of the index over
 	// several platforms, and of the descriptors that point to these.
 	Manifest, Index, ManifestDescriptor, IndexDescriptor map[string]string
+	Inline                                               bool   // see ImageOptions
 	Attest                                               Attest // needs an index, which Docker's format has not
 	Events                                               progress.Sink
 }
@@ -137,7 +138,7 @@ func (l *result) add(ctx context.Context, v *vertex, s *stores, r *solve.Result,
 		l.Blobs[b.Digest] = layout.File{File: b.File, Length: b.Size}
 		layers = append(layers, b.Digest)
 	}
-	if m.Config, err = l.Document(configType, c); err != nil {
+	if m.Config, err = l.Document(configType, configOf(r, c, o.Inline)); err != nil {
 		return oci.Descriptor{}, err
 	}
 	v.part("exporting config " + m.Config.Digest.String())()

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 
+	"berth/internal/build/plan"
+	"berth/internal/build/portable"
 	"berth/internal/build/progress"
 	"berth/internal/build/solve"
 	"berth/internal/errdefs"
@@ -21,6 +23,7 @@ type ImageOptions struct {
 	// Rewrite gives files that are later than SOURCE_DATE_EPOCH that time; it
 	// needs the epoch (rewrite-timestamp=true).
 	Rewrite bool
+	Inline  bool // the image's cache goes along in its config
 	Attest  Attest
 	Events  progress.Sink
 }
@@ -55,7 +58,7 @@ func Image(ctx context.Context, r *solve.Result, o ImageOptions) (_ *catalog.Ima
 		}
 	}
 	done()
-	raw, err := document(r, layers)
+	raw, err := document(r, layers, o.Inline)
 	if err != nil {
 		return nil, err
 	}
@@ -87,14 +90,35 @@ func Image(ctx context.Context, r *solve.Result, o ImageOptions) (_ *catalog.Ima
 }
 
 // document is the image's config.
-func document(r *solve.Result, layers []solve.Layer) ([]byte, error) {
+func document(r *solve.Result, layers []solve.Layer, inline bool) ([]byte, error) {
 	c := r.Config
 	c.RootFS.Type = "layers"
 	c.RootFS.DiffIDs = append([]oci.Digest{}, c.RootFS.DiffIDs...)
 	for _, l := range layers {
 		c.RootFS.DiffIDs = append(c.RootFS.DiffIDs, l.DiffID)
 	}
-	return json.Marshal(c)
+	return json.Marshal(configOf(r, c, inline))
+}
+
+// configOf is an image's config, with the image's cache if that is to go along.
+func configOf(r *solve.Result, c oci.ImageConfig, inline bool) portable.Config {
+	config := portable.Config{ImageConfig: c}
+	if inline {
+		config.Inline = Inline(r)
+	}
+	return config
+}
+
+// baseChain is the chain id of a base image's layers, "" without any.
+func baseChain(base *plan.Image) oci.Digest {
+	if base == nil {
+		return ""
+	}
+	chain := catalog.ChainIDs(base.Config.RootFS.DiffIDs)
+	if len(chain) == 0 {
+		return ""
+	}
+	return chain[len(chain)-1]
 }
 
 // record puts the layers on record that are not: a stack of equal layers may be
@@ -105,9 +129,7 @@ func (s *stores) record(ctx context.Context, r *solve.Result, layers []solve.Lay
 	below := ""
 	if r.Base != nil {
 		below = r.Base.TopLayer
-		if chain := catalog.ChainIDs(r.Base.Config.RootFS.DiffIDs); len(chain) > 0 {
-			parent = chain[len(chain)-1]
-		}
+		parent = baseChain(r.Base)
 	}
 	var adopt []catalog.Layer
 	stack := parent
