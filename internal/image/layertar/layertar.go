@@ -104,9 +104,10 @@ func (t *Tar) Write(ctx context.Context, w io.Writer) error {
 
 // explain says what to do about a layer that cannot be written again.
 func (t *Tar) explain(err error) error {
-	if kind := errdefs.KindOf(err); err == nil || kind != errdefs.Conflict && kind != errdefs.InvalidArgument {
+	kind := errdefs.KindOf(err)
+	if err == nil || kind != errdefs.Conflict && kind != errdefs.InvalidArgument {
 		return err
 	}
-	return (&errdefs.Error{Kind: errdefs.Internal, Op: "write layer", Subject: ident.Short(t.diffID.Hex()), Err: err}).
+	return (&errdefs.Error{Kind: kind, Op: "write layer", Subject: ident.Short(t.diffID.Hex()), Err: err}).
 		WithHint("the layer in %s was changed or damaged: remove the image and pull, load or build it again", t.dir)
 }

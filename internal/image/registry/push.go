@@ -1,9 +1,9 @@
 package registry
 
 import (
+	"bytes"
 	"context"
 	"errors"
-	"io"
 	"net/http"
 	"net/url"
 
@@ -53,7 +53,7 @@ func (r *Repository) Mount(ctx context.Context, d oci.Descriptor, from reference
 // PutManifest stores a document under a tag, or under its digest. What it leads
 // to must be there.
 func (r *Repository) PutManifest(ctx context.Context, ref, mediaType string, doc []byte) error {
-	body := &part{content: bytesAt(doc), length: int64(len(doc)), on: func(int64) {}}
+	body := &part{content: bytes.NewReader(doc), length: int64(len(doc)), on: func(int64) {}}
 	resp, err := r.write(ctx, http.MethodPut, r.base+"/manifests/"+ref, http.Header{"Content-Type": {mediaType}}, body, "")
 	if err != nil {
 		return err
@@ -66,16 +66,6 @@ func (r *Repository) PutManifest(ctx context.Context, ref, mediaType string, doc
 		return mismatch("manifest", printable(said), oci.DigestOf(doc))
 	}
 	return nil
-}
-
-// bytesAt reads a document as a file.
-type bytesAt []byte
-
-func (b bytesAt) ReadAt(p []byte, off int64) (int, error) {
-	if off >= int64(len(b)) {
-		return 0, io.EOF
-	}
-	return copy(p, b[off:]), nil
 }
 
 // begin starts an upload and returns the URL where it goes on; nil if what query

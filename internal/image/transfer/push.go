@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"io"
@@ -37,7 +38,9 @@ type PushOptions struct {
 	// Packing is how layers are packed that the registry does not have; nil:
 	// gzip. If given, layers that are there packed otherwise are sent again.
 	Packing *packing.Options
-	Report  Report
+	// Manifest and Index are annotations of what is made here.
+	Manifest, Index map[string]string
+	Report          Report
 }
 
 // Pushed is what came of a push.
@@ -71,8 +74,57 @@ func (s *Store) Push(ctx context.Context, dst Target, ref reference.Named, o Pus
 	if err := checkPlatform(ref.Familiar(), &img.Config, o.Platform); err != nil {
 		return Pushed{}, err
 	}
-	p := &push{s: s, dst: dst, ref: ref, o: o, lease: lease, img: img}
-	return p.run(ctx)
+	said, err := s.images.Attestations(img.ID)
+	if err != nil {
+		return Pushed{}, err
+	}
+	d, err := s.PushAll(ctx, dst, []reference.Named{ref}, []Outgoing{{Image: img, Said: said}}, lease, o)
+	if err != nil {
+		return Pushed{}, err
+	}
+	_, err = s.images.Tag(ref.Repository().WithDigest(d.Digest), img.ID)
+	return Pushed{ID: img.ID, Descriptor: d}, err
+}
+
+// Outgoing is an image to be pushed.
+type Outgoing struct {
+	Image *catalog.Image
+	// Platform is what an index says that it is for; nil: what its config says.
+	Platform *oci.Platform
+	// Said is attested of it.
+	Said []attestation.Predicate
+}
+
+// PushAll sends images, one for each platform, to the repository dst and gives
+// them together all the names, which are of that repository and have tags. The
+// images need not be in the store, but their layers must, covered by the lease.
+// It returns what the names lead to: a manifest, or an index over several and
+// over what is attested of them.
+func (s *Store) PushAll(ctx context.Context, dst Target, names []reference.Named, images []Outgoing, lease *catalog.Lease, o PushOptions) (oci.Descriptor, error) {
+	p := &push{s: s, dst: dst, names: names, repository: names[0].Repository(), o: o, lease: lease}
+	var manifests, attestations []document
+	for i := range images {
+		m, err := p.image(ctx, &images[i])
+		if err != nil {
+			return oci.Descriptor{}, err
+		}
+		manifests = append(manifests, m)
+		about, err := p.attested(ctx, &images[i], m)
+		if err != nil {
+			return oci.Descriptor{}, err
+		}
+		attestations = append(attestations, about...)
+	}
+	top, err := p.together(ctx, append(manifests, attestations...))
+	if err != nil {
+		return oci.Descriptor{}, err
+	}
+	for _, n := range names {
+		if err := dst.PutManifest(ctx, n.Tag(), top.MediaType, top.raw); err != nil {
+			return oci.Descriptor{}, err
+		}
+	}
+	return top.Descriptor, nil
 }
 
 // Tags returns the names with tags that a repository has here, sorted.
@@ -84,45 +136,56 @@ func (s *Store) Tags(repository reference.Named) ([]reference.Named, error) {
 	return tagsOf(names, repository), nil
 }
 
-// push is one run of Push.
+// push is one run of PushAll.
 type push struct {
-	s     *Store
-	dst   Target
-	ref   reference.Named
-	o     PushOptions
-	lease *catalog.Lease
-	img   *catalog.Image
+	s          *Store
+	dst        Target
+	names      []reference.Named
+	repository reference.Named
+	o          PushOptions
+	lease      *catalog.Lease
 }
 
-func (p *push) run(ctx context.Context) (Pushed, error) {
-	layers, err := p.layers(ctx)
+// image brings everything that an image's manifest leads to to the registry, and
+// returns the manifest.
+func (p *push) image(ctx context.Context, i *Outgoing) (document, error) {
+	layers, err := p.layers(ctx, i.Image)
 	if err != nil {
-		return Pushed{}, err
+		return document{}, err
 	}
-	config := oci.Descriptor{MediaType: oci.MediaTypeConfig, Digest: p.img.ID, Size: int64(len(p.img.Raw))}
-	if err := p.small(ctx, config, p.img.Raw); err != nil {
-		return Pushed{}, err
+	config := oci.Descriptor{MediaType: oci.MediaTypeConfig, Digest: i.Image.ID, Size: int64(len(i.Image.Raw))}
+	if err := p.small(ctx, config, i.Image.Raw); err != nil {
+		return document{}, err
 	}
-	manifest, err := p.manifest(config, layers)
-	if err != nil {
-		return Pushed{}, err
+	m, err := p.manifest(i.Image, config, layers)
+	if m.Platform = i.Platform; m.Platform == nil {
+		m.Platform = platformOf(&i.Image.Config)
 	}
-	d, doc, err := p.attested(ctx, manifest)
-	if err != nil {
-		return Pushed{}, err
+	return m, err
+}
+
+// together returns the only document, or an index over several, which are in the
+// registry then.
+func (p *push) together(ctx context.Context, all []document) (document, error) {
+	if len(all) == 1 {
+		return all[0], nil
 	}
-	if err := p.dst.PutManifest(ctx, p.ref.Tag(), d.MediaType, doc); err != nil {
-		return Pushed{}, err
+	x := oci.Index{SchemaVersion: 2, MediaType: oci.MediaTypeIndex, Annotations: p.o.Index}
+	for _, d := range all {
+		if err := p.dst.PutManifest(ctx, string(d.Digest), d.MediaType, d.raw); err != nil {
+			return document{}, err
+		}
+		x.Manifests = append(x.Manifests, d.Descriptor)
 	}
-	_, err = p.s.images.Tag(p.ref.Repository().WithDigest(d.Digest), p.img.ID)
-	return Pushed{ID: p.img.ID, Descriptor: d}, err
+	raw, err := json.Marshal(x)
+	return newDocument(x.MediaType, raw), err
 }
 
 // layers brings all layers to the registry, several at a time, and returns their
 // descriptors. A layer that is in the image twice is sent once.
-func (p *push) layers(ctx context.Context) ([]oci.Descriptor, error) {
-	diffIDs := p.img.Config.RootFS.DiffIDs
-	chain := p.img.Chain()
+func (p *push) layers(ctx context.Context, img *catalog.Image) ([]oci.Descriptor, error) {
+	diffIDs := img.Config.RootFS.DiffIDs
+	chain := img.Chain()
 	for _, d := range slices.Backward(diffIDs) { // the topmost first, as Docker lists them
 		p.say(d, Preparing)
 	}
@@ -158,17 +221,7 @@ func (p *push) small(ctx context.Context, d oci.Descriptor, doc []byte) error {
 	if err != nil || has {
 		return err
 	}
-	return p.dst.Upload(ctx, d, bytesAt(doc), func(int64) {})
-}
-
-// bytesAt reads a document as a file.
-type bytesAt []byte
-
-func (b bytesAt) ReadAt(p []byte, off int64) (int, error) {
-	if off >= int64(len(b)) {
-		return 0, io.EOF
-	}
-	return copy(p, b[off:]), nil
+	return p.dst.Upload(ctx, d, bytes.NewReader(doc), func(int64) {})
 }
 
 // document is a manifest or index on its way.
@@ -183,14 +236,14 @@ func newDocument(mediaType string, raw []byte) document {
 
 // manifest makes the image's manifest. An image that came by one leaves by the
 // same, if its layers are packed as they were.
-func (p *push) manifest(config oci.Descriptor, layers []oci.Descriptor) (document, error) {
-	if came, err := p.s.images.Manifest(p.img.ID); err == nil && came != nil {
+func (p *push) manifest(img *catalog.Image, config oci.Descriptor, layers []oci.Descriptor) (document, error) {
+	if came, err := p.s.images.Manifest(img.ID); err == nil && came != nil && len(p.o.Manifest) == 0 {
 		doc, err := oci.ParseDocument(came, "")
 		if m := doc.Manifest; err == nil && m != nil && m.Config.Digest == config.Digest && slices.EqualFunc(m.Layers, layers, sameBlob) {
 			return newDocument(doc.MediaType, came), nil
 		}
 	}
-	m := oci.Manifest{SchemaVersion: 2, MediaType: oci.MediaTypeManifest, Config: config, Layers: []oci.Descriptor{}}
+	m := oci.Manifest{SchemaVersion: 2, MediaType: oci.MediaTypeManifest, Config: config, Layers: []oci.Descriptor{}, Annotations: p.o.Manifest}
 	for _, d := range layers {
 		m.Layers = append(m.Layers, oci.Descriptor{MediaType: layerType(d.MediaType), Digest: d.Digest, Size: d.Size})
 	}
@@ -211,27 +264,24 @@ func layerType(t string) string {
 	return t
 }
 
-// attested puts the manifest and what is said about the image into an index; the
-// manifest itself if nothing is. What it leads to is in the registry then.
-func (p *push) attested(ctx context.Context, m document) (oci.Descriptor, []byte, error) {
-	said, err := p.s.images.Attestations(p.img.ID)
-	if err != nil || len(said) == 0 {
-		return m.Descriptor, m.raw, err
+// attested brings what is said about an image to the registry and returns the
+// manifest of that; nothing if nothing is said.
+func (p *push) attested(ctx context.Context, i *Outgoing, m document) ([]document, error) {
+	if len(i.Said) == 0 {
+		return nil, nil
 	}
 	platform := oci.HostPlatform()
-	if of := platformOf(&p.img.Config); of != nil {
-		platform = *of
+	if m.Platform != nil {
+		platform = *m.Platform
 	}
-	subjects := attestation.ImageSubjects([]reference.Named{p.ref}, platform, m.Digest)
-	statements := make([]attestation.Statement, len(said))
-	for i, s := range said {
-		statements[i] = s.About(subjects)
+	subjects := attestation.ImageSubjects(p.names, platform, m.Digest)
+	statements := make([]attestation.Statement, len(i.Said))
+	for n, s := range i.Said {
+		statements[n] = s.About(subjects)
 	}
-	image := m.Descriptor
-	image.Platform = &platform
-	about, err := attestation.NewManifest(image, statements)
+	about, err := attestation.NewManifest(m.Descriptor, statements)
 	if err != nil {
-		return oci.Descriptor{}, nil, err
+		return nil, err
 	}
 	for _, digest := range slices.Sorted(maps.Keys(about.Blobs)) {
 		if digest == about.Descriptor.Digest {
@@ -239,16 +289,8 @@ func (p *push) attested(ctx context.Context, m document) (oci.Descriptor, []byte
 		}
 		doc := about.Blobs[digest]
 		if err := p.small(ctx, oci.Descriptor{Digest: digest, Size: int64(len(doc))}, doc); err != nil {
-			return oci.Descriptor{}, nil, err
+			return nil, err
 		}
 	}
-	for _, doc := range []document{m, {about.Descriptor, about.Blobs[about.Descriptor.Digest]}} {
-		if err := p.dst.PutManifest(ctx, string(doc.Digest), doc.MediaType, doc.raw); err != nil {
-			return oci.Descriptor{}, nil, err
-		}
-	}
-	x := oci.Index{SchemaVersion: 2, MediaType: oci.MediaTypeIndex, Manifests: []oci.Descriptor{image, about.Descriptor}}
-	raw, err := json.Marshal(x)
-	d := newDocument(x.MediaType, raw)
-	return d.Descriptor, raw, err
+	return []document{{about.Descriptor, about.Blobs[about.Descriptor.Digest]}}, nil
 }

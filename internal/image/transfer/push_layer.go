@@ -34,7 +34,7 @@ func (l *pushedLayer) bring(ctx context.Context) (oci.Descriptor, error) {
 	if err != nil {
 		return oci.Descriptor{}, err
 	}
-	b.Repository = l.ref.Name()
+	b.Repository = l.repository.Name()
 	return b.Descriptor(), l.lease.AddBlob(l.chain, b)
 }
 
@@ -82,9 +82,9 @@ func (l *pushedLayer) sort(all []catalog.Blob) (here, near, far []catalog.Blob) 
 		from, err := reference.Parse(b.Repository)
 		switch {
 		case err != nil:
-		case from.Name() == l.ref.Name():
+		case from.Name() == l.repository.Name():
 			here = append(here, b)
-		case from.Domain() == l.ref.Domain():
+		case from.Domain() == l.repository.Domain():
 			near = append(near, b)
 		default:
 			far = append(far, b)
