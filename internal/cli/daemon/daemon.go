@@ -89,7 +89,9 @@ func newRoot(env *command.Env) *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &command.UsageError{Path: cmd.CommandPath(), Err: err, Flags: true}
 	})
-	host := &build.Host{Env: env, Pull: puller(env), Emit: func(action, id, name string) { emit(env, action, id, name) }}
+	host := &build.Host{
+		Env: env, Pull: puller(env), Repository: repository(env), Emit: func(action, id, name string) { emit(env, action, id, name) },
+	}
 	root.AddCommand(newPull(env), newLoad(env), newImport(env), newSave(env), newPush(env), newLogin(env), newLogout(env), newRegistry(env), build.New(host), build.NewBuilder(host))
 	return root
 }

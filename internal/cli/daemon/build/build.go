@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -27,6 +28,7 @@ import (
 	"berth/internal/build/dockerfile"
 	"berth/internal/build/export"
 	"berth/internal/build/plan"
+	"berth/internal/build/portable"
 	"berth/internal/build/progress"
 	"berth/internal/build/solve"
 	"berth/internal/cli/command"
@@ -34,6 +36,7 @@ import (
 	"berth/internal/image/catalog"
 	"berth/internal/image/transfer"
 	"berth/internal/oci"
+	"berth/internal/reference"
 	"berth/internal/storage/snapshot"
 )
 
@@ -41,8 +44,16 @@ import (
 type Host struct {
 	Env  *command.Env
 	Pull Pull
+	// Repository connects to a repository of a registry.
+	Repository func(context.Context, reference.Named, RepositoryOptions) (*portable.Repository, error)
 	// Emit writes an event of an image to the journal.
 	Emit func(action, id, name string)
+}
+
+// RepositoryOptions say what for a repository is used.
+type RepositoryOptions struct {
+	Write    bool // it is written to as well
+	Insecure bool // plain HTTP and unknown certificates will do
 }
 
 // New is `berth build`.
@@ -217,6 +228,10 @@ func (b *build) solve(ctx context.Context, plans []*plan.Plan, agents *agents) (
 	if b.mode == printer.Classic {
 		o.Name = b.stepImage
 	}
+	if len(b.cacheFrom) > 0 && !b.noCache && !b.verify {
+		o.Imports = b.imports(ctx)
+	}
+	o.Everything = b.wants(isWhole)
 	if b.verify {
 		return b.twice(ctx, plans[0], o)
 	}
@@ -232,15 +247,19 @@ func (b *build) solve(ctx context.Context, plans []*plan.Plan, agents *agents) (
 	if err := b.contexts.save(); err != nil {
 		b.warn(err.Error())
 	}
+	shown := slices.Clone(results)
 	if b.squash {
 		for i, r := range results {
-			if results[i], err = export.Squash(ctx, r, b.Env.DataRoot, b.sink); err != nil {
-				results[i] = r
+			if shown[i], err = export.Squash(ctx, r, b.Env.DataRoot, b.sink); err != nil {
 				return nil, err
 			}
 		}
 	}
-	return b.export(ctx, results)
+	m, err := b.export(ctx, shown)
+	if err != nil {
+		return nil, err
+	}
+	return m, b.writeCache(ctx, results)
 }
 
 // stepImage makes an image of the state after a step: the ids that classic

@@ -75,7 +75,8 @@ func (f *flags) bind(fs *pflag.FlagSet, env *command.Env) {
 	fs.BoolVar(&f.noCache, "no-cache", false, "Do not use what earlier builds made")
 	fs.StringSliceVar(&f.noCacheFilter, "no-cache-filter", nil, "Do not use it for these stages")
 	fs.BoolVar(&f.pull, "pull", false, "Always ask the registry for newer base images")
-	fs.Var(&f.cacheFrom, "cache-from", "Use the cache of another build too (`type=local,src=dir`)")
+	fs.Var(&f.cacheFrom, "cache-from", "Use the cache of builds elsewhere too: `type=local,src=dir`, type=registry,ref=name, or an image's name")
+	f.cacheFrom.Check = checked(parseCacheFrom)
 	fs.StringVar(&f.progress, "progress", progress, "Form of progress: auto, plain, tty, rawjson, classic, quiet")
 	fs.BoolVarP(&f.quiet, "quiet", "q", false, "Print only the image's id, at the end")
 	fs.StringVar(&f.onError, "on-error", "", "When a RUN fails: shell opens one in its files, keep keeps them")
@@ -120,7 +121,8 @@ func (f *flags) bindResult(fs *pflag.FlagSet) {
 	fs.BoolVar(&f.check, "check", false, "Look for mistakes in the Dockerfile and build nothing")
 	fs.BoolVar(&f.verify, "verify", false, "Build twice without the cache and show what differs")
 	fs.StringVar(&f.call, "call", "build", "What to do: build, check, outline, targets")
-	fs.Var(&f.cacheTo, "cache-to", "Write the cache for other builds (`type=local,dest=dir`)")
+	fs.Var(&f.cacheTo, "cache-to", "Write the cache for builds elsewhere: `type=local,dest=dir[,mode=min|max]`, type=registry,ref=name, type=inline")
+	f.cacheTo.Check = checked(parseCacheTo)
 }
 
 // bindRun defines what the containers of RUN get.

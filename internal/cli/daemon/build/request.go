@@ -30,6 +30,8 @@ type request struct {
 	annotations []annotation
 	tags        []reference.Named
 	outputs     []destination
+	cacheFrom   []cachePlace
+	cacheTo     []cachePlace
 	// allowHost and allowInsecure are the consents of --allow.
 	allowHost, allowInsecure bool
 	attestations             attestations
@@ -143,28 +145,28 @@ func (r *request) results() (err error) {
 	if len(r.outputs) == 0 || r.load && !stored {
 		r.outputs = append(r.outputs, destination{kind: "image"})
 	}
-	for _, c := range r.cacheTo.Values {
-		if err := checkCacheTo(c); err != nil {
-			return err
-		}
-	}
-	return nil
+	return r.caches()
 }
 
-// checkCacheTo refuses to write a cache: berth keeps its own.
-func checkCacheTo(s string) error {
-	fields, err := parseFields(s)
-	if err != nil {
+// caches reads --cache-from and --cache-to.
+func (r *request) caches() (err error) {
+	if r.cacheFrom, err = parseAll(r.flags.cacheFrom.Values, parseCacheFrom); err != nil {
 		return err
 	}
-	kind := "registry"
-	for _, f := range fields {
-		if f.key == "type" {
-			kind = f.value
-		}
+	if r.cacheTo, err = parseAll(r.flags.cacheTo.Values, parseCacheTo); err != nil {
+		return err
 	}
-	return errdefs.New(errdefs.Unsupported, "cannot export the build cache (--cache-to type=%s): berth keeps it in its data root only", kind).
-		WithHint("keep the data root between builds, or leave --cache-to out")
+	if !r.wants(isInline) {
+		return nil
+	}
+	if r.squash {
+		return errdefs.New(errdefs.InvalidArgument, "--squash leaves no layers of steps, so the image cannot hold their cache").
+			WithHint("use --cache-to type=local,dest=DIR or type=registry")
+	}
+	if !slices.ContainsFunc(r.outputs, func(o destination) bool { return o.kind == "image" || o.kind == "oci" || o.kind == "docker" }) {
+		return errdefs.New(errdefs.InvalidArgument, "--cache-to type=inline puts the cache into the image, and none is made").WithHint("use --cache-to type=local,dest=DIR")
+	}
+	return nil
 }
 
 // several checks what can be done with the results of several platforms.

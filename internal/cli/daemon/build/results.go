@@ -61,7 +61,7 @@ func (b *build) store(ctx context.Context, o *destination, r *solve.Result, m *m
 	}
 	img, err := export.Image(ctx, r, export.ImageOptions{
 		DataRoot: b.Env.DataRoot, Names: b.tags, Rewrite: isTrue(o.attrs["rewrite-timestamp"]), Events: b.sink,
-		Parent: b.above(r), Attest: b.attestTo(o.kind),
+		Parent: b.above(r), Inline: b.wants(isInline), Attest: b.attestTo(o.kind),
 	})
 	if err != nil {
 		return err
@@ -85,7 +85,7 @@ func (b *build) above(r *solve.Result) oci.Digest {
 func (b *build) archive(ctx context.Context, o *destination, results []*solve.Result, m *made) error {
 	a := export.ArchiveOptions{
 		DataRoot: b.Env.DataRoot, Names: b.tags, Docker: o.kind == "docker", Rewrite: isTrue(o.attrs["rewrite-timestamp"]),
-		Manifest: map[string]string{}, Attest: b.attestTo(o.kind), Events: b.sink,
+		Manifest: map[string]string{}, Inline: b.wants(isInline), Attest: b.attestTo(o.kind), Events: b.sink,
 	}
 	var err error
 	if a.Compression, err = packing.ParseCompression(o.attrs["compression"]); err != nil {

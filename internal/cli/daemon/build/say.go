@@ -95,9 +95,6 @@ func (b *build) warnPlan(p *plan.Plan) {
 		}
 		b.warn(fmt.Sprintf("%s: %s (line %d)", w.Rule, w.Detail, w.Line))
 	}
-	if len(b.cacheFrom.Values) > 0 {
-		b.warn("--cache-from is not used: berth looks only in its own cache")
-	}
 }
 
 // announce says in the classic form how large the context is.

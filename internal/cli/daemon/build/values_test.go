@@ -97,7 +97,8 @@ func FuzzValues(f *testing.F) {
 			t.Errorf("%q: an annotation without a key", s)
 		}
 		checkContext(s)      //nolint:errcheck // it must not panic
-		checkCacheTo(s)      //nolint:errcheck // as above
+		parseCacheTo(s)      //nolint:errcheck // as above
+		parseCacheFrom(s)    //nolint:errcheck // as above
 		buildArg(nowhere)(s) //nolint:errcheck // as above
 	})
 }
@@ -148,8 +149,10 @@ func TestRequest(t *testing.T) {
 // What berth cannot do is said before anything is done, with a next step.
 func TestRefused(t *testing.T) {
 	for args, want := range map[string]string{
-		"--push":                                           "cannot push",
-		"-o type=registry":                                 "cannot push",
+		"--push":                                           "tag is needed",
+		"-o type=registry":                                 "tag is needed",
+		"--push -t x -o y":                                 "can't be used together",
+		"-t x -o type=oci,dest=y,push=true":                "cannot be pushed",
 		"--sbom=generator=x":                               "generator",
 		"--provenance=mode=all":                            "mode is min or max",
 		"--provenance=version=v0.2":                        "version v1",
@@ -169,7 +172,14 @@ func TestRefused(t *testing.T) {
 		"--on-error shell":                       "needs a terminal",
 		"--on-error x":                           "invalid --on-error",
 		"--cache-to type=gha":                    "type=gha",
-		"--cache-to x":                           "type=registry",
+		"--cache-to type=local":                  "dest is required",
+		"--cache-from type=local,dest=x":         "unknown field",
+		"--cache-from type=inline":               "by the image's name",
+		"--cache-from UPPER":                     "lower",
+		"--cache-to type=local,dest=x,mode=all":  "min or max",
+		"--cache-to type=registry":               "ref is required",
+		"--cache-to type=inline -o x":            "none is made",
+		"--cache-to type=inline --squash":        "leaves no layers",
 		"--network web":                          "web",
 		"--allow everything":                     "everything",
 		"--progress loud":                        "loud",
