@@ -1,6 +1,7 @@
 // Package export turns the result of a build into what the user asked for.
 //
 //	Image    an image of the store, with names
+//	Push     an image in registries
 //	Archive  the image as one tar: an OCI layout, or what docker load reads
 //	Layout   the image as an OCI layout in a directory
 //	Local    the files, into a directory

@@ -37,28 +37,7 @@ func Image(ctx context.Context, r *solve.Result, o ImageOptions) (_ *catalog.Ima
 	v := begin(o.Events, "exporting to image")
 	defer func() { v.finish(err) }()
 	s := openStores(o.DataRoot)
-	done := v.part("exporting layers")
-	layers, err := s.rewritten(ctx, r, o.Rewrite)
-	if err != nil {
-		return nil, err
-	}
-	if err := s.learn(ctx, layers); err != nil {
-		return nil, err
-	}
-	if !o.Rewrite {
-		copy(r.Layers, layers) // with the diff ids, for the next export of the result
-	}
-	for races := 0; ; races++ {
-		err := s.record(ctx, r, layers)
-		if err == nil {
-			break
-		}
-		if !errors.Is(err, errdefs.AlreadyExists) || races == maxRaces {
-			return nil, err
-		}
-	}
-	done()
-	raw, err := document(r, layers, o.Inline)
+	raw, err := s.compose(ctx, v, r, o.Rewrite, o.Inline)
 	if err != nil {
 		return nil, err
 	}
@@ -87,6 +66,30 @@ func Image(ctx context.Context, r *solve.Result, o ImageOptions) (_ *catalog.Ima
 		v.part("naming to " + n.String())()
 	}
 	return img, r.MarkSynced(s.cache)
+}
+
+// compose puts the layers of a result on record and returns the image's config.
+func (s *stores) compose(ctx context.Context, v *vertex, r *solve.Result, rewrite, inline bool) ([]byte, error) {
+	defer v.part("exporting layers")()
+	layers, err := s.rewritten(ctx, r, rewrite)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.learn(ctx, layers); err != nil {
+		return nil, err
+	}
+	if !rewrite {
+		copy(r.Layers, layers) // with the diff ids, for the next export of the result
+	}
+	for races := 0; ; races++ {
+		err := s.record(ctx, r, layers)
+		if err == nil {
+			return document(r, layers, inline)
+		}
+		if !errors.Is(err, errdefs.AlreadyExists) || races == maxRaces {
+			return nil, err
+		}
+	}
 }
 
 // document is the image's config.

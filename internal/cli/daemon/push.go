@@ -6,12 +6,15 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"berth/internal/build/export"
 	"berth/internal/cli/command"
 	"berth/internal/cli/daemon/progress"
 	"berth/internal/errdefs"
+	"berth/internal/image/catalog"
 	"berth/internal/image/packing"
 	"berth/internal/image/registry"
 	"berth/internal/image/transfer"
+	"berth/internal/oci"
 	"berth/internal/reference"
 )
 
@@ -68,11 +71,9 @@ func (o *pushOptions) run(ctx context.Context, packed bool) error {
 	if opt.Platform, err = parsePlatform(o.platform); err != nil {
 		return err
 	}
-	if packed {
-		opt.Packing = &packing.Options{Level: o.level}
-		if opt.Packing.Compression, err = packing.ParseCompression(o.compression); err != nil {
-			return err
-		}
+	opt.Packing.Level, opt.Repack = o.level, packed
+	if opt.Packing.Compression, err = packing.ParseCompression(o.compression); err != nil {
+		return err
 	}
 	names := []reference.Named{name}
 	s := transfer.New(o.env.DataRoot, o.parallel)
@@ -135,4 +136,22 @@ func (o *pushOptions) open(ctx context.Context, name reference.Named, say func(s
 	}
 	ro.Notice = say
 	return registry.Open(ctx, name, ro)
+}
+
+// sender pushes for the other verbs.
+func sender(env *command.Env) export.Send {
+	return func(ctx context.Context, names []reference.Named, images []transfer.Outgoing, lease *catalog.Lease, opt transfer.PushOptions) (oci.Descriptor, error) {
+		o := &pushOptions{env: env}
+		dst, err := o.open(ctx, names[0], notice(env, nil))
+		if err != nil {
+			return oci.Descriptor{}, err
+		}
+		d, err := transfer.New(env.DataRoot, transfer.DefaultParallelPush).PushAll(ctx, dst, names, images, lease, opt)
+		if err == nil {
+			for _, n := range names {
+				emit(env, "push", n.Familiar(), n.FamiliarName())
+			}
+		}
+		return d, err
+	}
 }

@@ -35,9 +35,10 @@ type Target interface {
 type PushOptions struct {
 	// Platform is what the image must be for; nil: anything.
 	Platform *oci.Platform
-	// Packing is how layers are packed that the registry does not have; nil:
-	// gzip. If given, layers that are there packed otherwise are sent again.
-	Packing *packing.Options
+	// Packing is how layers are packed that the registry does not have. With
+	// Repack those that it has packed otherwise are sent again.
+	Packing packing.Options
+	Repack  bool
 	// Manifest and Index are annotations of what is made here.
 	Manifest, Index map[string]string
 	Report          Report

@@ -72,7 +72,7 @@ func (l *pushedLayer) wanted(b catalog.Blob) bool {
 	if b.Descriptor().IsForeign() {
 		return false
 	}
-	return l.o.Packing == nil || layerType(b.MediaType) == l.o.Packing.Compression.MediaType(false)
+	return !l.o.Repack || layerType(b.MediaType) == l.o.Packing.Compression.MediaType(false)
 }
 
 // sort parts the places where a layer is: the repository itself, others of its
@@ -118,11 +118,7 @@ func (l *pushedLayer) send(ctx context.Context) (catalog.Blob, error) {
 	if err != nil {
 		return catalog.Blob{}, err
 	}
-	var o packing.Options
-	if l.o.Packing != nil {
-		o = *l.o.Packing
-	}
-	p, err := packing.Pack(l.s.layers.Dir(), o, func(w io.Writer) error { return t.Write(ctx, w) })
+	p, err := packing.Pack(l.s.layers.Dir(), l.o.Packing, func(w io.Writer) error { return t.Write(ctx, w) })
 	if err != nil {
 		return catalog.Blob{}, err
 	}

@@ -216,7 +216,7 @@ func TestPushPacking(t *testing.T) {
 		t.Fatal(err)
 	}
 	maps.Copy(shelf.blobs, b.Content())
-	got, err := s.Push(t.Context(), shelf, name, PushOptions{Packing: &packing.Options{Compression: packing.Zstd}})
+	got, err := s.Push(t.Context(), shelf, name, PushOptions{Packing: packing.Options{Compression: packing.Zstd}, Repack: true})
 	if err != nil {
 		t.Fatal(err)
 	}
