@@ -73,6 +73,7 @@ type oracle struct {
 	daemon *exec.Cmd
 	buildx string
 	env    []string
+	groups string // the parent of its steps' control groups
 }
 
 // startOracle starts BuildKit with everything that it keeps below dir.
@@ -90,10 +91,14 @@ func startOracle(ctx context.Context, binaries, dir string) (*oracle, error) {
 	}
 	defer log.Close()
 	o := &oracle{
-		buildx: path(1),
+		buildx: path(1), groups: "/" + filepath.Base(filepath.Dir(dir)),
 		env:    append(os.Environ(), "BUILDX_CONFIG="+filepath.Join(dir, "buildx"), "BUILDX_NO_DEFAULT_ATTESTATIONS=1", "DOCKER_CONFIG="+filepath.Join(dir, "docker")),
 	}
-	o.daemon = exec.Command(path(0), "--root", filepath.Join(dir, "root"), "--addr", "unix://"+socket, "--oci-worker=true",
+	config := filepath.Join(dir, "config.toml")
+	if err := os.WriteFile(config, fmt.Appendf(nil, "[worker.oci]\n  defaultCgroupParent = %q\n", o.groups), 0o600); err != nil {
+		return nil, err
+	}
+	o.daemon = exec.Command(path(0), "--config", config, "--root", filepath.Join(dir, "root"), "--addr", "unix://"+socket, "--oci-worker=true",
 		"--containerd-worker=false", "--oci-worker-snapshotter=overlayfs", "--oci-worker-net=host",
 		"--allow-insecure-entitlement", "security.insecure", "--allow-insecure-entitlement", "network.host")
 	o.daemon.Stdout, o.daemon.Stderr = log, log
@@ -126,7 +131,13 @@ func (o *oracle) close() error {
 	}
 	err := o.daemon.Wait()
 	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
-		return nil // it was told to
+		err = nil // it was told to
+	}
+	groups, _ := filepath.Glob("/sys/fs/cgroup/*" + o.groups)
+	for _, g := range append(groups, "/sys/fs/cgroup"+o.groups) {
+		if rerr := os.Remove(g); rerr != nil && !errors.Is(rerr, os.ErrNotExist) {
+			err = errors.Join(err, rerr)
+		}
 	}
 	return err
 }
