@@ -92,7 +92,7 @@ func startOracle(ctx context.Context, binaries, dir string) (*oracle, error) {
 	defer log.Close()
 	o := &oracle{
 		buildx: path(1), groups: "/" + filepath.Base(filepath.Dir(dir)),
-		env:    append(os.Environ(), "BUILDX_CONFIG="+filepath.Join(dir, "buildx"), "BUILDX_NO_DEFAULT_ATTESTATIONS=1", "DOCKER_CONFIG="+filepath.Join(dir, "docker")),
+		env: append(os.Environ(), "BUILDX_CONFIG="+filepath.Join(dir, "buildx"), "BUILDX_NO_DEFAULT_ATTESTATIONS=1", "DOCKER_CONFIG="+filepath.Join(dir, "docker")),
 	}
 	config := filepath.Join(dir, "config.toml")
 	if err := os.WriteFile(config, fmt.Appendf(nil, "[worker.oci]\n  defaultCgroupParent = %q\n", o.groups), 0o600); err != nil {
@@ -133,10 +133,13 @@ func (o *oracle) close() error {
 	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
 		err = nil // it was told to
 	}
-	groups, _ := filepath.Glob("/sys/fs/cgroup/*" + o.groups)
-	for _, g := range append(groups, "/sys/fs/cgroup"+o.groups) {
-		if rerr := os.Remove(g); rerr != nil && !errors.Is(rerr, os.ErrNotExist) {
-			err = errors.Join(err, rerr)
+	// BuildKit makes a group of its own in the parent, and leaves both.
+	for _, name := range []string{o.groups + "/buildkit", o.groups} {
+		groups, _ := filepath.Glob("/sys/fs/cgroup/*" + name)
+		for _, g := range append(groups, "/sys/fs/cgroup"+name) {
+			if rerr := os.Remove(g); rerr != nil && !errors.Is(rerr, os.ErrNotExist) {
+				err = errors.Join(err, rerr)
+			}
 		}
 	}
 	return err
