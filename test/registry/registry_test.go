@@ -137,10 +137,11 @@ tar -cf image.tar manifest.json config.json 1.tar 2.tar 3.tar 4.tar 5.tar
 skopeo --insecure-policy copy --quiet --dest-tls-verify=false docker-archive:image.tar docker://127.0.0.1:5000/debian:five
 `
 
-// startRegistry runs Debian's registry until the test ends.
-func startRegistry(t *testing.T, work string) {
+// startRegistry runs Debian's registry until the test ends. more are lines for its configuration.
+func startRegistry(t *testing.T, work string, more ...string) {
 	t.Helper()
 	config := fmt.Sprintf("version: 0.1\nlog: {accesslog: {disabled: false}, level: info}\nstorage: {filesystem: {rootdirectory: %s/registry}, delete: {enabled: true}}\nhttp: {addr: 127.0.0.1:5000}\n", work)
+	config += strings.Join(more, "\n") + "\n"
 	if err := os.WriteFile(work+"/registry.yml", []byte(config), 0o644); err != nil {
 		t.Fatal(err)
 	}

@@ -90,7 +90,7 @@ func newRoot(env *command.Env) *cobra.Command {
 		return &command.UsageError{Path: cmd.CommandPath(), Err: err, Flags: true}
 	})
 	host := &build.Host{
-		Env: env, Pull: puller(env), Repository: repository(env), Emit: func(action, id, name string) { emit(env, action, id, name) },
+		Env: env, Pull: puller(env), Send: sender(env), Repository: repository(env), Emit: func(action, id, name string) { emit(env, action, id, name) },
 	}
 	root.AddCommand(newPull(env), newLoad(env), newImport(env), newSave(env), newPush(env), newLogin(env), newLogout(env), newRegistry(env), build.New(host), build.NewBuilder(host))
 	return root

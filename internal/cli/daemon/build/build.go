@@ -44,6 +44,8 @@ import (
 type Host struct {
 	Env  *command.Env
 	Pull Pull
+	// Send pushes images, as `berth push` does but without a word.
+	Send export.Send
 	// Repository connects to a repository of a registry.
 	Repository func(context.Context, reference.Named, RepositoryOptions) (*portable.Repository, error)
 	// Emit writes an event of an image to the journal.

@@ -71,8 +71,6 @@ func (r *request) refuse() error {
 		return errdefs.New(errdefs.Unsupported, "%s", what).WithHint("%s", hint)
 	}
 	switch {
-	case r.push:
-		return unsupported("cannot push: berth cannot upload images yet", "build without --push, and write the image out with --output type=oci,dest=FILE")
 	case r.policy != "":
 		return unsupported("berth has no build policies", "leave --policy out")
 	case r.isolation != "" && r.isolation != "default":
@@ -123,10 +121,6 @@ func (r *request) results() (err error) {
 		if o.toStdout() {
 			streams++
 		}
-		if o.push {
-			return errdefs.New(errdefs.Unsupported, "cannot push: berth cannot upload images yet").
-				WithHint("leave push=true out, or use --output type=oci,dest=FILE")
-		}
 		for _, n := range o.names {
 			name, err := reference.Parse(n)
 			if err != nil {
@@ -144,6 +138,9 @@ func (r *request) results() (err error) {
 	stored := slices.ContainsFunc(r.outputs, func(o destination) bool { return o.kind == "image" })
 	if len(r.outputs) == 0 || r.load && !stored {
 		r.outputs = append(r.outputs, destination{kind: "image"})
+	}
+	if err := r.pushing(); err != nil {
+		return err
 	}
 	return r.caches()
 }

@@ -38,7 +38,15 @@ func (b *build) put(ctx context.Context, o *destination, results []*solve.Result
 	case "cacheonly":
 		return nil
 	case "image":
-		return b.store(ctx, o, results[0], m)
+		if len(results) == 1 { // the store holds images of one platform
+			if err := b.store(ctx, o, results[0], m); err != nil {
+				return err
+			}
+		}
+		if o.push {
+			return b.upload(ctx, o, results, m)
+		}
+		return nil
 	case "local":
 		return export.Local(ctx, o.dest, results, b.files(o))
 	case "tar":
@@ -56,7 +64,7 @@ func (b *build) files(o *destination) export.FilesOptions {
 
 // store makes an image of the store, and names it.
 func (b *build) store(ctx context.Context, o *destination, r *solve.Result, m *made) error {
-	if len(b.annotations) > 0 {
+	if len(b.annotations) > 0 && !o.push {
 		b.warn("--annotation: an image in the store has no manifest to annotate; --output type=oci writes one")
 	}
 	img, err := export.Image(ctx, r, export.ImageOptions{
@@ -85,25 +93,13 @@ func (b *build) above(r *solve.Result) oci.Digest {
 func (b *build) archive(ctx context.Context, o *destination, results []*solve.Result, m *made) error {
 	a := export.ArchiveOptions{
 		DataRoot: b.Env.DataRoot, Names: b.tags, Docker: o.kind == "docker", Rewrite: isTrue(o.attrs["rewrite-timestamp"]),
-		Manifest: map[string]string{}, Inline: b.wants(isInline), Attest: b.attestTo(o.kind), Events: b.sink,
+		Manifest: b.manifestAnnotations(o), Inline: b.wants(isInline), Attest: b.attestTo(o.kind), Events: b.sink,
 	}
-	var err error
-	if a.Compression, err = packing.ParseCompression(o.attrs["compression"]); err != nil {
+	p, err := packed(o)
+	if err != nil {
 		return err
 	}
-	if level := o.attrs["compression-level"]; level != "" {
-		if a.Level, err = strconv.Atoi(level); err != nil {
-			return errdefs.New(errdefs.InvalidArgument, "invalid compression-level %q", level)
-		}
-	}
-	for _, n := range b.annotations {
-		a.Manifest[n.key] = n.value
-	}
-	for k, v := range o.attrs {
-		if name, ok := strings.CutPrefix(k, "annotation."); ok {
-			a.Manifest[name] = v
-		}
-	}
+	a.Compression, a.Level = p.Compression, p.Level
 	var written export.Written
 	if o.attrs["tar"] == "false" {
 		written, err = export.Layout(ctx, o.dest, results, a)
@@ -125,6 +121,19 @@ func (b *build) archive(ctx context.Context, o *destination, results []*solve.Re
 		m.id, m.index = written.Descriptor.Digest, true
 	}
 	return nil
+}
+
+// packed reads how layers are to be packed.
+func packed(o *destination) (p packing.Options, err error) {
+	if p.Compression, err = packing.ParseCompression(o.attrs["compression"]); err != nil {
+		return p, err
+	}
+	if level := o.attrs["compression-level"]; level != "" {
+		if p.Level, err = strconv.Atoi(level); err != nil {
+			return p, errdefs.New(errdefs.InvalidArgument, "invalid compression-level %q", level)
+		}
+	}
+	return p, nil
 }
 
 // write gives an archive to its file or to standard output.
