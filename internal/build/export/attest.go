@@ -21,6 +21,7 @@ import (
 	"berth/internal/image/layout"
 	"berth/internal/linux/rootpath"
 	"berth/internal/oci"
+	"berth/internal/storage/archive"
 )
 
 // Attest returns what is said about a result, to be attached to what becomes of
@@ -103,7 +104,7 @@ func (a *attested) check(root *os.File) error {
 
 // write writes the tar that tree makes, and the statements as its last entries.
 func (a *attested) write(w io.Writer, tree func(io.Writer) error) error {
-	subjects, err := a.subjects(&withoutEnd{w: w}, tree)
+	subjects, err := a.subjects(archive.WithoutEnd(w), tree)
 	if err != nil {
 		return err
 	}

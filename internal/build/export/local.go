@@ -104,7 +104,7 @@ func Tar(ctx context.Context, w io.Writer, results []*solve.Result, o FilesOptio
 	for i, r := range results {
 		part := w
 		if i < len(results)-1 {
-			part = &withoutEnd{w: w}
+			part = archive.WithoutEnd(w)
 		}
 		if err := pack(ctx, part, r, &o, platformDir(r.Plan.Platform), nil); err != nil {
 			return err
@@ -129,7 +129,7 @@ func pack(ctx context.Context, w io.Writer, r *solve.Result, o *FilesOptions, na
 	}
 	tree := func(w io.Writer) error {
 		if root == nil {
-			_, err := w.Write(make([]byte, endOfTar)) // a tar without entries
+			_, err := w.Write(make([]byte, archive.EndSize)) // a tar without entries
 			return err
 		}
 		_, err := archive.Pack(ctx, w, root, "/", archive.PackOptions{Name: name, Precise: r.Plan.Epoch == nil, MapOwner: owner, Latest: r.Plan.Epoch})
@@ -146,23 +146,3 @@ func pack(ctx context.Context, w io.Writer, r *solve.Result, o *FilesOptions, na
 }
 
 func platformDir(p oci.Platform) string { return strings.ReplaceAll(p.String(), "/", "_") }
-
-// endOfTar is how long the end of a tar is: two blocks of zeros.
-const endOfTar = 1024
-
-// withoutEnd drops the end of a tar, so that another one can follow it.
-type withoutEnd struct {
-	w    io.Writer
-	tail []byte // the last bytes, which may be the end
-}
-
-func (t *withoutEnd) Write(p []byte) (int, error) {
-	t.tail = append(t.tail, p...)
-	if n := len(t.tail) - endOfTar; n > 0 {
-		if _, err := t.w.Write(t.tail[:n]); err != nil {
-			return 0, err
-		}
-		t.tail = append(t.tail[:0], t.tail[n:]...)
-	}
-	return len(p), nil
-}
