@@ -131,12 +131,17 @@ func builderVerbs() []verb {
 	return []verb{
 		{name: "build", build: buildImage},
 		{name: "du", build: builderDu},
+		{name: "mounts", build: builderMounts},
 		{name: "prune", build: builderPrune},
 	}
 }
 
 func builderDu(env *command.Env) *cobra.Command {
 	return image.NewSibling(env, "builder du", "", "Show what builds remember, and its size", "berth builder du --verbose")
+}
+
+func builderMounts(env *command.Env) *cobra.Command {
+	return image.NewSibling(env, "builder mounts", "COMMAND", "Take cache mounts to another machine", "berth builder mounts export -o mounts.tar")
 }
 
 func builderPrune(env *command.Env) *cobra.Command {

@@ -29,7 +29,7 @@ func NewBuilder(h *Host) *cobra.Command {
 			return cmd.Help()
 		},
 	}
-	cmd.AddCommand(newDu(h.Env), newPrune(h.Env))
+	cmd.AddCommand(newDu(h.Env), newMounts(h.Env), newPrune(h.Env))
 	return cmd
 }
 
