@@ -85,14 +85,11 @@ func (o *loginOptions) run(ctx context.Context) error {
 
 // credentials returns what to log in with. known tells that it is kept already.
 func (o *loginOptions) credentials(ctx context.Context, accounts *registry.Accounts) (c auth.Credential, known bool, err error) {
-	usage := func(text, hint string) error {
-		return &command.UsageError{Path: "berth login", Err: errors.New(text), Hint: hint}
-	}
 	switch {
 	case o.stdin && o.password != "":
-		return c, false, usage("--password and --password-stdin are mutually exclusive", "leave --password out")
+		return c, false, misuse("--password and --password-stdin are mutually exclusive", "leave --password out")
 	case o.stdin && o.user == "":
-		return c, false, usage("Must provide --username with --password-stdin", "add -u NAME")
+		return c, false, misuse("Must provide --username with --password-stdin", "add -u NAME")
 	case o.password != "":
 		fmt.Fprintln(o.env.Err, "WARNING! Using --password via the CLI is insecure. Use --password-stdin.") //nolint:errcheck // stderr is the last resort
 	}
@@ -113,13 +110,18 @@ func (o *loginOptions) credentials(ctx context.Context, accounts *registry.Accou
 			return c, false, errdefs.New(errdefs.InvalidArgument, "a password of more than %d bytes", maxPassword)
 		}
 		if c.Password == "" {
-			return c, false, usage("the password on standard input is empty", "pipe it in: berth login --password-stdin < FILE")
+			return c, false, misuse("the password on standard input is empty", "pipe it in: berth login --password-stdin < FILE")
 		}
 	}
 	if c.Username == "" || c.Password == "" {
 		err = o.ask(ctx, &c)
 	}
 	return c, false, err
+}
+
+// misuse is a wrong command line, in Docker's words.
+func misuse(text, hint string) error {
+	return &command.UsageError{Path: "berth login", Err: errors.New(text), Hint: hint}
 }
 
 // maxPassword is how long a password may be; access tokens take some kilobytes.
@@ -129,7 +131,7 @@ const maxPassword = 64 << 10
 func (o *loginOptions) ask(ctx context.Context, c *auth.Credential) error {
 	tty := streams.Terminal(o.env.In)
 	if tty == nil {
-		return &command.UsageError{Path: "berth login", Err: errors.New("Cannot perform an interactive login from a non TTY device"), Hint: "use -u NAME --password-stdin"} //nolint:staticcheck // Docker's words
+		return misuse("Cannot perform an interactive login from a non TTY device", "use -u NAME --password-stdin")
 	}
 	if c.Username == "" {
 		fmt.Fprint(o.env.Out, "Username: ") //nolint:errcheck // as in run
