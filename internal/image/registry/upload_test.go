@@ -420,3 +420,45 @@ func FuzzChallenge(f *testing.F) {
 		}
 	})
 }
+
+// TestUploadToken gets a token that allows what is done, once for each set of rights.
+func TestUploadToken(t *testing.T) {
+	k := newTaker(t)
+	var asked []string
+	k.before = func(_ *taker, w http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path == "/token" {
+			scopes := strings.Join(r.URL.Query()["scope"], " ")
+			asked = append(asked, scopes)
+			fmt.Fprintf(w, `{"token":%q}`, scopes)
+			return true
+		}
+		need := "repository:team/app:pull,push"
+		if from := r.URL.Query().Get("from"); from != "" {
+			need = "repository:" + from + ":pull " + need
+		}
+		if got := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "); got != need {
+			w.Header().Set("WWW-Authenticate", `Bearer realm="`+k.URL+`/token",service="x"`)
+			w.WriteHeader(http.StatusUnauthorized)
+			return true
+		}
+		return false
+	}
+	r := k.repository(t, Options{})
+	d := descriptor("content")
+	if has, err := r.HasBlob(t.Context(), d); err != nil || has {
+		t.Fatal(has, err)
+	}
+	from, err := reference.ParseExact("r.example/other/app")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ok, err := r.Mount(t.Context(), descriptor("mounted"), from); err != nil || !ok {
+		t.Errorf("mount: %v, %v", ok, err)
+	}
+	if err := r.Upload(t.Context(), d, strings.NewReader("content"), func(int64) {}); err != nil {
+		t.Error(err)
+	}
+	if len(asked) != 2 {
+		t.Errorf("asked for tokens %q", asked)
+	}
+}
