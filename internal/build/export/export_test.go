@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -41,6 +42,7 @@ type world struct {
 	testing.TB
 	root, context string
 	base          *plan.Image
+	mu            sync.Mutex // guards runs
 	runs          int
 }
 
@@ -67,7 +69,9 @@ func newWorld(t testing.TB) *world {
 
 // Run writes the second argument into the file named by the first.
 func (w *world) Run(_ context.Context, r *solve.RunRequest) error {
+	w.mu.Lock()
 	w.runs++
+	w.mu.Unlock()
 	return os.WriteFile(rootpath.ProcPath(int(r.Root.Fd()))+"/"+r.Step.Args[0], []byte(r.Step.Args[1]), 0o644)
 }
 
