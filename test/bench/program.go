@@ -21,7 +21,7 @@ var programScene = scene{name: "a Go program in two stages", engine: goProgram, 
 	},
 	sample: metered,
 	rounds: 3,
-	bars:   []bar{{of: wall, against: rivals, limit: 1}},
+	bars:   []bar{{of: wall, against: rivals, limit: 1}, {of: cpu, against: rivals, limit: 1}},
 	check:  builtProgram,
 }}}
 
