@@ -108,7 +108,7 @@ func TestContainer(t *testing.T) {
 	}
 	sameGoNames(t, reflect.TypeOf(*ours), reflect.TypeOf(docker), nil)
 	sameGoNames(t, reflect.TypeFor[dockercompat.State](), reflect.TypeFor[container.State](), []string{"Health"})
-	sameGoNames(t, reflect.TypeFor[dockercompat.HostConfig](), reflect.TypeFor[container.HostConfig](), []string{"Rootfs", "Annotations", "StorageOpt", "KernelMemory", "KernelMemoryTCP"})
+	sameGoNames(t, reflect.TypeFor[dockercompat.HostConfig](), reflect.TypeFor[container.HostConfig](), []string{"Rootfs", "IDMappings", "Annotations", "StorageOpt", "KernelMemory", "KernelMemoryTCP"})
 	sameGoNames(t, reflect.TypeFor[dockercompat.NetworkSettings](), reflect.TypeFor[container.NetworkSettings](), nil)
 	sameGoNames(t, reflect.TypeFor[dockercompat.Endpoint](), reflect.TypeFor[network.EndpointSettings](), []string{"GwPriority"})
 	sameGoNames(t, reflect.TypeFor[dockercompat.Config](), reflect.TypeFor[container.Config](), []string{"Healthcheck", "ArgsEscaped", "NetworkDisabled", "MacAddress", "Shell"})
